@@ -1,0 +1,1 @@
+//! Serves probes, metrics and status to the kubelet, Prometheus and an operator.

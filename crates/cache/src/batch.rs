@@ -1,0 +1,137 @@
+//! Batches: several reads answered from one state (PROTOCOL §5, rule 4) [7].
+
+use std::sync::Arc;
+
+use futures_util::future::try_join_all;
+use neverstale_changefeed::Serving;
+use neverstale_coherence::{BatchVerdict, Entitlement, batch_target, judge_batch};
+use neverstale_flavour::Read;
+use neverstale_postgres::Statements;
+use neverstale_telemetry::BatchRounds;
+use neverstale_wire::Token;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{BatchAnswer, Cache, Entry, Level, ReadError, cache::Look, entitle::Entitled};
+
+/// Rounds of refilling before everything is filled in one statement, so that a batch ends under steady writes.
+const ROUNDS: usize = 2;
+
+impl Cache {
+    /// Answers several reads from one state.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::read`]; one read that fails fails all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub async fn read_all(&self, reads: &[Read], level: Level, deadline: Instant) -> Result<BatchAnswer, ReadError> {
+        let (serving, entitlement, kept) = match self.entitle(level, deadline).await? {
+            Entitled::Serving(serving, entitlement, kept) => (serving, entitlement, kept),
+            Entitled::Bypass(statements) => return self.in_one_statement(reads, &statements, deadline).await,
+        };
+        let Some((serving, mut entries)) = self.gather(serving, entitlement, reads, deadline).await? else {
+            // The world changed on the way; one statement needs no world.
+            return self.afresh(reads, deadline).await;
+        };
+        for round in 1..=ROUNDS {
+            match self.settle_batch(&serving, &entries, deadline).await? {
+                Some(BatchVerdict::OneState(position)) => {
+                    let rounds = if round == 1 { BatchRounds::One } else { BatchRounds::Two };
+                    self.metrics.batch_rounds_total[rounds].inc();
+                    let token = Token { incarnation: serving.world.incarnation(), position };
+                    return Ok(BatchAnswer { entries, token, kept });
+                }
+                Some(BatchVerdict::Refill(failing)) if round < ROUNDS => {
+                    let fills = failing.iter().map(|place| self.refill(&serving, &reads[*place], deadline));
+                    for (place, entry) in failing.iter().zip(try_join_all(fills).await?) {
+                        entries[*place] = entry;
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.in_one_statement(reads, &serving.statements, deadline).await
+    }
+
+    /// Finds each entry by itself, valid for the batch's entitlement. None when the incarnation changed meanwhile.
+    async fn gather(
+        &self,
+        serving: Arc<Serving>,
+        mut entitlement: Entitlement,
+        reads: &[Read],
+        deadline: Instant,
+    ) -> Result<Option<(Arc<Serving>, Vec<Arc<Entry>>)>, ReadError> {
+        let needs_fence = |read: &Read| matches!(self.look_into_l1(&serving, &entitlement, &read.key), Look::NeedsFence);
+        if reads.iter().any(needs_fence) {
+            let (fenced, fresh) = self.feed.fence(deadline).await?;
+            if !Arc::ptr_eq(&fenced, &serving) {
+                return Ok(None);
+            }
+            entitlement = fresh;
+        }
+        let entitlement = &entitlement;
+        let serving_ref = &serving;
+        let each = reads.iter().map(|read| async move {
+            match self.look_into_l1(serving_ref, entitlement, &read.key) {
+                Look::Valid(entry) => Ok(entry),
+                _ => match self.look_into_l2(serving_ref, entitlement, read).await {
+                    Some(entry) => Ok(entry),
+                    None => self.fill(serving_ref, entitlement, read, deadline).await.map(|(entry, _)| entry),
+                },
+            }
+        });
+        let entries = try_join_all(each).await?;
+        Ok(Some((serving, entries)))
+    }
+
+    /// Waits until the log has been applied up to the newest entry, then judges all of them; no verdict when an entry is
+    /// of another incarnation, where waiting would be in vain.
+    async fn settle_batch(
+        &self,
+        serving: &Serving,
+        entries: &[Arc<Entry>],
+        deadline: Instant,
+    ) -> Result<Option<BatchVerdict>, ReadError> {
+        let stamps = || entries.iter().map(|entry| &entry.stamp);
+        if stamps().any(|stamp| stamp.incarnation != serving.world.incarnation()) {
+            return Ok(None);
+        }
+        let target = batch_target(&serving.world, stamps());
+        if serving.world.applied() < target {
+            self.feed.look();
+            timeout_at(deadline, serving.reached(target)).await.map_err(|_| ReadError::Deadline)?;
+        }
+        Ok(Some(judge_batch(&serving.world, target, stamps(), self.feed.clock().now())))
+    }
+
+    async fn refill(&self, serving: &Arc<Serving>, read: &Read, deadline: Instant) -> Result<Arc<Entry>, ReadError> {
+        let entitlement = Entitlement::applied(&serving.world);
+        self.fill(serving, &entitlement, read, deadline).await.map(|(entry, _)| entry)
+    }
+
+    async fn afresh(&self, reads: &[Read], deadline: Instant) -> Result<BatchAnswer, ReadError> {
+        let (serving, _) = self.feed.fence(deadline).await?;
+        self.in_one_statement(reads, &serving.statements, deadline).await
+    }
+
+    /// Fills everything in one snapshot: one state by itself.
+    async fn in_one_statement(
+        &self,
+        reads: &[Read],
+        statements: &Arc<Statements>,
+        deadline: Instant,
+    ) -> Result<BatchAnswer, ReadError> {
+        self.metrics.batch_rounds_total[BatchRounds::OneStatement].inc();
+        let sent = self.feed.clock().now();
+        let asked: Vec<_> = reads.iter().map(|read| (read.view, read.params.as_slice())).collect();
+        let filled = timeout_at(deadline, self.fills.fill_many(statements, &asked)).await;
+        let filled = filled.map_err(|_| ReadError::Deadline)?.map_err(|error| ReadError::Fill(Arc::new(error)))?;
+        let entries: Vec<_> =
+            reads.iter().zip(filled).map(|(read, filled)| Arc::new(self.entry(read, filled, sent))).collect();
+        let stamp = entries.first().map(|entry| (entry.stamp.incarnation, entry.stamp.as_of)).unwrap_or_default();
+        let token = Token { incarnation: stamp.0, position: stamp.1 };
+        Ok(BatchAnswer { entries, token, kept: Level::FullyConsistent })
+    }
+}

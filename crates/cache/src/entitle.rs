@@ -1,0 +1,71 @@
+//! What a read may rest on, by the level that it asks for (PROTOCOL §5, rule 1).
+
+use std::sync::Arc;
+
+use neverstale_changefeed::{FeedError, Serving, Standing};
+use neverstale_coherence::{Entitlement, TokenVerdict, judge_token};
+use neverstale_postgres::Statements;
+use tokio::time::Instant;
+
+use crate::{Cache, Level};
+
+/// A read that may look up, or must pass through.
+pub(crate) enum Entitled {
+    /// Look up in this world; the level is the one really kept.
+    Serving(Arc<Serving>, Entitlement, Level),
+    /// The triggers can't be relied on: ask Postgres.
+    Bypass(Arc<Statements>),
+}
+
+impl Cache {
+    /// Entitles a read at once, where that needs no question.
+    pub(crate) fn entitled_now(&self, serving: &Serving, level: Level) -> Option<Entitlement> {
+        match level {
+            Level::FullyConsistent | Level::FullyConsistentOrBounded => self.feed.leased(serving),
+            Level::AtLeastAsFresh(token) => {
+                let verdict = judge_token(&serving.world, token.incarnation, token.position);
+                (verdict == TokenVerdict::Reached).then(|| Entitlement::applied(&serving.world))
+            }
+            Level::MinimizeLatency => self.feed.bounded(serving),
+        }
+    }
+
+    /// Entitles a read, by a fence where nothing else does.
+    pub(crate) async fn entitle(&self, level: Level, deadline: Instant) -> Result<Entitled, FeedError> {
+        match &**self.feed.standing() {
+            Standing::Bypass { statements, .. } => return Ok(Entitled::Bypass(Arc::clone(statements))),
+            Standing::Serving(serving) => {
+                if let Some(entitlement) = self.entitled_now(serving, level) {
+                    return Ok(Entitled::Serving(Arc::clone(serving), entitlement, level));
+                }
+            }
+            Standing::Down(_) => {}
+        }
+        let asked = match level {
+            Level::AtLeastAsFresh(token) => self.feed.at_least(token, deadline).await,
+            _ => self.feed.fence(deadline).await,
+        };
+        match asked {
+            Ok((serving, entitlement)) => {
+                // A read that accepts staleness gets better when the bound can't be kept without a question.
+                let kept = if level == Level::MinimizeLatency { Level::FullyConsistent } else { level };
+                Ok(Entitled::Serving(serving, entitlement, kept))
+            }
+            Err(error) => self.without_a_fence(level, error),
+        }
+    }
+
+    /// The primary did not answer: pass through if that is how it stands now, or weaken if the read allowed it.
+    fn without_a_fence(&self, level: Level, error: FeedError) -> Result<Entitled, FeedError> {
+        match &**self.feed.standing() {
+            Standing::Bypass { statements, .. } => return Ok(Entitled::Bypass(Arc::clone(statements))),
+            Standing::Serving(serving) if level == Level::FullyConsistentOrBounded => {
+                if let Some(entitlement) = self.feed.bounded(serving) {
+                    return Ok(Entitled::Serving(Arc::clone(serving), entitlement, Level::MinimizeLatency));
+                }
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,98 @@
+//! Fills: what a miss does, whom it joins, and what becomes of the answer.
+
+use std::sync::Arc;
+
+use neverstale_changefeed::Serving;
+use neverstale_coherence::{Entitlement, Moment, Stamp, Validity};
+use neverstale_flavour::Read;
+use neverstale_postgres::{Filled, PostgresError, Statements};
+use neverstale_telemetry::{FillOutcome, JoinOutcome};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{Cache, Entry, ReadError, Source, flights::Landing};
+
+/// Attempts of one fill: connections may have died unnoticed while the server was away.
+const ATTEMPTS: usize = 6;
+
+impl Cache {
+    /// Joins the fill that is under way, or starts one. What was joined must pass the rule by this read's own entitlement;
+    /// what this read started was asked after it arrived, and is returned as it is.
+    pub(crate) async fn fill(
+        &self,
+        serving: &Arc<Serving>,
+        entitlement: &Entitlement,
+        read: &Read,
+        deadline: Instant,
+    ) -> Result<(Arc<Entry>, Source), ReadError> {
+        if let Some(joined) = self.flights.join(&read.key) {
+            let landing = timeout_at(deadline, joined.landed()).await.map_err(|_| ReadError::Deadline)?;
+            if let Some(Ok(entry)) = landing {
+                if self.judge(serving, entitlement, &entry.stamp) == Validity::Valid {
+                    self.metrics.joins_total[JoinOutcome::Valid].inc();
+                    return Ok((entry, Source::Join));
+                }
+                self.metrics.joins_total[JoinOutcome::Refused].inc();
+            }
+        }
+        let (pilot, mine) = self.flights.start(&read.key);
+        let cache = self.me.upgrade().expect("whoever reads holds the cache");
+        let (serving, read) = (Arc::clone(serving), read.clone());
+        // A task of its own: it ends, and its answer is kept, even if this read is given up.
+        self.tasks.spawn_brief("fill", async move { pilot.land(cache.fill_and_keep(&serving, &read).await) });
+        let landing = timeout_at(deadline, mine.landed()).await.map_err(|_| ReadError::Deadline)?;
+        landing.unwrap_or(Err(ReadError::Deadline)).map(|entry| (entry, Source::Fill))
+    }
+
+    async fn fill_and_keep(&self, serving: &Serving, read: &Read) -> Landing {
+        let (entry, may_keep) = self.ask(&serving.statements, read).await?;
+        let entry = Arc::new(entry);
+        if entry.stamp.incarnation != serving.world.incarnation() {
+            self.feed.saw(entry.stamp.incarnation);
+        } else if may_keep {
+            if entry.stamp.as_of > serving.world.applied() {
+                self.feed.look();
+            }
+            self.l1.put(&read.key, &entry);
+            if let Some(l2) = &self.l2 {
+                l2.put(read, &entry);
+            }
+        }
+        Ok(entry)
+    }
+
+    /// Asks Postgres for one entry, again on another connection if one was dead.
+    pub(crate) async fn ask(&self, statements: &Arc<Statements>, read: &Read) -> Result<(Entry, bool), ReadError> {
+        let timer = self.metrics.fill_seconds.start_timer();
+        let mut attempt = 1;
+        loop {
+            let sent = self.feed.clock().now();
+            match self.fills.fill(statements, read.view, &read.params).await {
+                Ok(filled) => {
+                    timer.observe_duration();
+                    let outcome = if filled.body.is_some() { FillOutcome::Ok } else { FillOutcome::NotFound };
+                    self.metrics.fills_total[outcome].inc();
+                    return Ok((self.entry(read, filled, sent), true));
+                }
+                Err(error) if error.is_disconnect() && attempt < ATTEMPTS => attempt += 1,
+                Err(error) => {
+                    let is_late = matches!(error, PostgresError::Timeout { .. } | PostgresError::ConnectTimeout { .. });
+                    let outcome = if is_late { FillOutcome::Timeout } else { FillOutcome::Error };
+                    self.metrics.fills_total[outcome].inc();
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a fill failed");
+                    return Err(ReadError::Fill(Arc::new(error)));
+                }
+            }
+        }
+    }
+
+    /// Finishes an entry; `sent` was read before the statement was sent, so that its own clock ends early rather than late.
+    pub(crate) fn entry(&self, read: &Read, filled: Filled, sent: Moment) -> Entry {
+        let stamp = Stamp {
+            incarnation: filled.incarnation,
+            as_of: filled.as_of,
+            tags: filled.tags,
+            not_after: filled.remaining.map(|remaining| sent.plus(remaining)),
+        };
+        Entry::new(stamp, filled.body, self.flavour.view(read.view).secret)
+    }
+}

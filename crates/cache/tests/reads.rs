@@ -1,0 +1,339 @@
+//! Reads of several pods over one real Postgres while somebody writes plain SQL: nothing old is ever answered.
+
+mod pods {
+    //! A database with a made-up application, and any number of pods in this process, each with its own feed and L1.
+
+    use std::{sync::Arc, time::Duration};
+
+    use neverstale_cache::{Answer, Cache, CacheParts, L1, L1Settings, Level, ReadError};
+    use neverstale_changefeed::{Feed, FeedParts, FeedSettings};
+    use neverstale_flavour::{Flavour, Router};
+    use neverstale_installation::InstallOptions;
+    use neverstale_lifecycle::{Clock, Readiness, Tasks};
+    use neverstale_postgres::{FillPool, Target};
+    use neverstale_telemetry::Metrics;
+    use neverstale_testkit::{Database, Postgres};
+    use tokio::time::{Instant, sleep};
+    use tokio_postgres::Client;
+
+    const SCHEMA: &str = "
+        CREATE TABLE person (id text PRIMARY KEY, version bigint NOT NULL, team_id text, noise bigint);
+        CREATE TABLE token (id text PRIMARY KEY, person_id text, expires_at bigint);
+        INSERT INTO person SELECT 'p' || n, 0, 't' || n % 3, 0 FROM generate_series(1, 30) n;";
+
+    /// The application's database.
+    pub struct World {
+        pub database: Database,
+        pub flavour: Arc<Flavour>,
+        pub admin: Client,
+    }
+
+    /// One sidecar's insides.
+    pub struct Pod {
+        pub cache: Arc<Cache>,
+        pub metrics: Arc<Metrics>,
+        pub readiness: Readiness,
+        pub router: Router,
+        _tasks: Tasks,
+    }
+
+    impl World {
+        /// A fresh database with the application and our installation.
+        pub async fn with_lease(lease_ms: u32) -> Self {
+            let flavour = Arc::new(Flavour::parse(include_str!("app.toml"), "app.toml").unwrap());
+            let database = Postgres::shared().await.unwrap().database_with("register", SCHEMA).await.unwrap();
+            let admin = database.connect().await.unwrap();
+            let options = InstallOptions { lease_ms: Some(lease_ms), ..InstallOptions::default() };
+            neverstale_installation::install(&admin, &flavour, "public", &options).await.unwrap();
+            Self { database, flavour, admin }
+        }
+
+        pub async fn pod(&self) -> Pod {
+            self.pod_at(self.database.url()).await
+        }
+
+        pub async fn pod_at(&self, url: &str) -> Pod {
+            let metrics = Arc::new(Metrics::new("test"));
+            let readiness = Readiness::new("starting", "the test has not begun");
+            readiness.set("starting", None);
+            readiness.set("database", Some("not connected yet".to_owned()));
+            let tasks = Tasks::new(readiness.clone(), || {});
+            let target = Target::parse(url).unwrap();
+            let limit = Duration::from_secs(2);
+            let parts = FeedParts {
+                target: target.clone(),
+                ca_file: None,
+                connect_limit: limit,
+                statement_limit: limit,
+                flavour: Arc::clone(&self.flavour),
+                app_schema: "public".to_owned(),
+                broadcast: None,
+                settings: FeedSettings::default(),
+                clock: Clock::system(),
+                readiness: readiness.clone(),
+                metrics: Arc::clone(&metrics),
+            };
+            let feed = Feed::start(parts, &tasks).unwrap();
+            let cache = Cache::new(CacheParts {
+                feed,
+                fills: FillPool::new(target, None, limit, limit, 2, &self.flavour),
+                flavour: Arc::clone(&self.flavour),
+                l1: L1::new(&L1Settings::default()),
+                l2: None,
+                metrics: Arc::clone(&metrics),
+                tasks: tasks.clone(),
+            });
+            let router = Router::new(Arc::clone(&self.flavour), &std::collections::BTreeMap::default()).unwrap();
+            let pod = Pod { cache, metrics, readiness, router, _tasks: tasks };
+            pod.until("it is ready", |pod| pod.readiness.is_ready()).await;
+            pod
+        }
+    }
+
+    impl Pod {
+        pub async fn read(&self, path: &str, level: Level) -> Result<Answer, ReadError> {
+            if let Some(hit) = self.cache.hit(path, level) {
+                return Ok(hit);
+            }
+            let read = self.router.route(path).unwrap();
+            self.cache.read(&read, level, Instant::now() + Duration::from_secs(5)).await
+        }
+
+        pub async fn version(&self, person: &str) -> i64 {
+            let answer = self.read(&format!("/v1/users/{person}"), Level::FullyConsistent).await.unwrap();
+            version(&answer.entry.body)
+        }
+
+        pub async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !condition(self) {
+                assert!(Instant::now() < deadline, "waited in vain until {what}: {:?}", self.readiness.reasons());
+                sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+
+    pub fn version(body: &[u8]) -> i64 {
+        let value: serde_json::Value = serde_json::from_slice(body).unwrap();
+        value["version"].as_i64().unwrap()
+    }
+}
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use neverstale_cache::{Level, Source};
+use neverstale_coherence::Moment;
+use pods::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_very_next_read_on_every_pod_shows_an_acknowledged_write() {
+    for lease_ms in [0, 20] {
+        let world = World::with_lease(lease_ms).await;
+        let pods = [world.pod().await, world.pod().await, world.pod().await];
+        for version in 1..=30 {
+            let sql = format!("UPDATE person SET version = {version} WHERE id = 'p1'");
+            world.admin.batch_execute(&sql).await.unwrap();
+            for pod in &pods {
+                assert_eq!(pod.version("p1").await, version, "lease {lease_ms} ms");
+                assert_eq!(pod.version("p1").await, version, "and again, from L1");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_answers_from_l1_without_a_question() {
+    let world = World::with_lease(200).await;
+    let pod = world.pod().await;
+    pod.version("p1").await;
+    pod.until("a lease serves a hit", |pod| pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()).await;
+    let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
+    assert_eq!(answer.source, Source::L1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registers_stay_linearizable_under_many_writers_and_readers() {
+    for lease_ms in [0, 30] {
+        let world = World::with_lease(lease_ms).await;
+        let pods: Vec<_> = vec![Arc::new(world.pod().await), Arc::new(world.pod().await)];
+        let acknowledged: Arc<Vec<AtomicI64>> = Arc::new((0..6).map(|_| AtomicI64::new(0)).collect());
+        let stop = Arc::new(AtomicBool::new(false));
+        let reads = Arc::new(AtomicU64::new(0));
+        let hits = Arc::new(AtomicU64::new(0));
+        let mut readers = Vec::new();
+        for pod in pods.iter().cycle().take(4) {
+            let (pod, acknowledged, stop) = (Arc::clone(pod), Arc::clone(&acknowledged), Arc::clone(&stop));
+            let (reads, hits) = (Arc::clone(&reads), Arc::clone(&hits));
+            readers.push(tokio::spawn(async move {
+                let mut place = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    place = (place + 1) % acknowledged.len();
+                    let before = acknowledged[place].load(Ordering::SeqCst);
+                    let path = format!("/v1/users/p{}", place + 1);
+                    let answer = pod.read(&path, Level::FullyConsistent).await.unwrap();
+                    let version = pods::version(&answer.entry.body);
+                    assert!(version >= before, "read {version} after {before} was acknowledged ({:?})", answer.source);
+                    // What one reader has observed, no later read may undo.
+                    acknowledged[place].fetch_max(version, Ordering::SeqCst);
+                    reads.fetch_add(1, Ordering::Relaxed);
+                    hits.fetch_add(u64::from(answer.source == Source::L1), Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            }));
+        }
+        let mut writers = Vec::new();
+        for writer in 0..3_usize {
+            let client = world.database.connect().await.unwrap();
+            let (acknowledged, stop) = (Arc::clone(&acknowledged), Arc::clone(&stop));
+            writers.push(tokio::spawn(async move {
+                let mut turn = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    turn += 1;
+                    let place = (writer * 2 + turn % 2) % 6;
+                    let id = format!("p{}", place + 1);
+                    let row = client
+                        .query_one("UPDATE person SET version = version + 1 WHERE id = $1 RETURNING version", &[&id])
+                        .await
+                        .unwrap();
+                    acknowledged[place].fetch_max(row.get(0), Ordering::SeqCst);
+                }
+            }));
+        }
+        let aborter = world.database.connect().await.unwrap();
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            aborter.batch_execute("BEGIN; UPDATE person SET version = version + 1000 WHERE id = 'p2'; ROLLBACK").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        for task in readers.into_iter().chain(writers) {
+            task.await.unwrap();
+        }
+        let (reads, hits) = (reads.load(Ordering::Relaxed), hits.load(Ordering::Relaxed));
+        println!("lease {lease_ms} ms: {reads} reads, {hits} from L1");
+        assert!(reads > 1_000 && hits > 100, "{reads} reads, {hits} hits: the test saw too little");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_one_state() {
+    let world = World::with_lease(20).await;
+    let pod = Arc::new(world.pod().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = world.database.connect().await.unwrap();
+    let ended = Arc::clone(&stop);
+    let writing = tokio::spawn(async move {
+        while !ended.load(Ordering::Relaxed) {
+            // Both registers move together, so every state has them equal.
+            writer.batch_execute("UPDATE person SET version = version + 1 WHERE id IN ('p1', 'p2')").await.unwrap();
+        }
+    });
+    let reads = ["/v1/users/p1", "/v1/users/p2"].map(|path| pod.router.route(path).unwrap());
+    let until = Instant::now() + Duration::from_secs(2);
+    let mut seen = 0;
+    while Instant::now() < until {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        let batch = pod.cache.read_all(&reads, Level::FullyConsistent, deadline).await.unwrap();
+        let versions: Vec<_> = batch.entries.iter().map(|entry| pods::version(&entry.body)).collect();
+        assert_eq!(versions[0], versions[1], "a torn batch");
+        assert!(versions[0] >= seen, "a batch went back");
+        seen = versions[0];
+    }
+    stop.store(true, Ordering::Relaxed);
+    writing.await.unwrap();
+    assert!(seen > 5, "the writer got nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_carries_a_callers_own_writes_to_another_pod() {
+    let world = World::with_lease(0).await;
+    let (one, other) = (world.pod().await, world.pod().await);
+    for version in 1..=20 {
+        world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p3'")).await.unwrap();
+        let written = one.read("/v1/users/p3", Level::FullyConsistent).await.unwrap();
+        let read = other.read("/v1/users/p3", Level::AtLeastAsFresh(written.token)).await.unwrap();
+        assert!(pods::version(&read.entry.body) >= version);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_expires_is_gone_when_its_time_has_come_without_any_write() {
+    let world = World::with_lease(100).await;
+    let pod = world.pod().await;
+    world
+        .admin
+        .batch_execute("INSERT INTO token VALUES ('k', 'p1', extract(epoch FROM clock_timestamp())::bigint + 2)")
+        .await
+        .unwrap();
+    let began = pod.cache.feed().clock().now();
+    let found = pod.read("/v1/views/token/k", Level::FullyConsistent).await.unwrap();
+    assert!(found.entry.is_found);
+    loop {
+        let answer = pod.read("/v1/views/token/k", Level::FullyConsistent).await.unwrap();
+        let age = pod.cache.feed().clock().now().since(began);
+        if !answer.entry.is_found {
+            break;
+        }
+        assert!(age < Duration::from_millis(2_100), "served {age:?} after it was to expire in at most two seconds");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _ = Moment::default();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_triggers_mean_uncached_reads_until_they_are_back() {
+    let world = World::with_lease(20).await;
+    let pod = world.pod().await;
+    pod.version("p1").await;
+    world.admin.batch_execute("ALTER TABLE person DISABLE TRIGGER ALL").await.unwrap();
+    pod.until("the feed has noticed", |pod| !pod.readiness.is_ready()).await;
+    for version in 101..120 {
+        world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p1'")).await.unwrap();
+        let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
+        assert_eq!(answer.source, Source::Bypass);
+        assert_eq!(pods::version(&answer.entry.body), version);
+    }
+    neverstale_installation::install(&world.admin, &world.flavour, "public", &neverstale_installation::InstallOptions::default())
+        .await
+        .unwrap();
+    pod.until("the installation is in order again", |pod| pod.readiness.is_ready()).await;
+    world.admin.batch_execute("UPDATE person SET version = 200 WHERE id = 'p1'").await.unwrap();
+    assert_eq!(pod.version("p1").await, 200);
+    assert_eq!(pod.version("p1").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_busy_key_does_not_cost_the_others_their_lease() {
+    let world = World::with_lease(100).await;
+    let pod = Arc::new(world.pod().await);
+    for person in ["p1", "p2"] {
+        pod.version(person).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = world.database.connect().await.unwrap();
+    let ended = Arc::clone(&stop);
+    let writing = tokio::spawn(async move {
+        while !ended.load(Ordering::Relaxed) {
+            busy.batch_execute("UPDATE person SET version = version + 1 WHERE id = 'p1'").await.unwrap();
+        }
+    });
+    let (mut quick, mut all) = (0, 0);
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        quick += u32::from(pod.cache.hit("/v1/users/p2", Level::FullyConsistent).is_some());
+        all += 1;
+        pod.version("p2").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    writing.await.unwrap();
+    let share = f64::from(quick) / f64::from(all);
+    println!("{:.0} % of {all} reads of the quiet key needed no question", share * 100.0);
+    assert!(share > 0.8, "only {share:.2} of the reads of a quiet key rested on the lease");
+}

@@ -1,0 +1,88 @@
+//! Beginning a world, or going on with the one we had: which incarnation answers, and whether its triggers can be relied on.
+
+use std::{sync::Arc, time::Duration};
+
+use neverstale_coherence::{Position, Settled, TagTable, World};
+use neverstale_postgres::{Connection, FeedConnection, Outset, PostgresError, Statements};
+use tokio::time::timeout;
+
+use crate::{
+    Serving, Standing,
+    session::{Session, SessionEnd},
+};
+
+impl Session {
+    pub(crate) async fn connect(&self) -> Result<Connection, PostgresError> {
+        let parts = &self.parts;
+        Connection::open(&parts.target, parts.ca_file.as_deref(), parts.connect_limit, parts.statement_limit)
+            .await
+            .map(|(connection, _)| connection)
+    }
+
+    /// Reads the incarnation and verifies it: a world to serve, or none while the installation is not in order.
+    pub(crate) async fn begin(
+        &mut self,
+        connection: Connection,
+    ) -> Result<(FeedConnection, Option<Arc<Serving>>), SessionEnd> {
+        let (connection, statements) =
+            FeedConnection::prepare(connection, &self.parts.flavour, &self.parts.app_schema).await?;
+        let outset = connection.outset().await?;
+        let verdict = neverstale_installation::verify(
+            connection.connection().client(),
+            &self.parts.flavour,
+            &self.parts.app_schema,
+        )
+        .await
+        .map_err(|error| SessionEnd::Verification(crate::session::chain(&error)))?;
+        // The verdict speaks for the incarnation only if the same one answers before and after it.
+        if connection.fence().await?.incarnation != outset.incarnation {
+            return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
+        }
+        if !verdict.is_green() {
+            self.bypass(statements, &verdict.to_string());
+            return Ok((connection, None));
+        }
+        let serving = match self.shared.serving() {
+            Some(serving) if resumes(&serving, &outset) => serving,
+            _ => self.new_world(&outset, statements),
+        };
+        self.parts.readiness.set("installation", None);
+        self.shared.metrics.bypass.set(0);
+        Ok((connection, Some(serving)))
+    }
+
+    fn new_world(&mut self, outset: &Outset, statements: Statements) -> Arc<Serving> {
+        // As far back as the log reaches, so that what the other sidecars left in L2 can be used.
+        let position = outset.pruned_to.max(Position(outset.newest.0.saturating_sub(self.parts.settings.log_rows_kept)));
+        let tags = TagTable::new(self.parts.settings.tag_slots as usize);
+        let world = World::new(outset.incarnation, position, tags);
+        let serving = Arc::new(Serving::new(world, Arc::new(statements), outset.lock_class));
+        self.settled = Settled::default();
+        self.shared.history.begin(outset.incarnation, position);
+        tracing::info!(incarnation = %outset.incarnation, position = outset.newest.0, "a new world begins");
+        self.shared.standing.store(Arc::new(Standing::Serving(Arc::clone(&serving))));
+        serving
+    }
+
+    fn bypass(&self, statements: Statements, findings: &str) {
+        tracing::warn!(findings, "the installation is not in order: reads are passed through uncached");
+        self.parts.readiness.set("installation", Some(findings.to_owned()));
+        self.parts.readiness.set("database", None);
+        self.shared.metrics.bypass.set(1);
+        let bypass = Standing::Bypass { statements: Arc::new(statements), reason: findings.into() };
+        self.shared.standing.store(Arc::new(bypass));
+        // Whoever waits for a fence looks again and passes through.
+        self.shared.finish(self.shared.rounds.start(), Err(crate::FeedError::Verification(findings.to_owned())));
+    }
+
+    /// Waits until it is time to verify again, or somebody has a reason to believe that something changed.
+    pub(crate) async fn wait_for_repair(&self) {
+        let pause = Duration::from_millis(self.parts.settings.verify_ms);
+        let _ = timeout(pause, self.shared.bell.notified()).await;
+    }
+}
+
+/// The same incarnation, not behind what has been applied: the world goes on where it was.
+fn resumes(serving: &Serving, outset: &Outset) -> bool {
+    serving.world.incarnation() == outset.incarnation && outset.newest >= serving.world.applied()
+}

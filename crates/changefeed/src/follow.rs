@@ -1,0 +1,109 @@
+//! Folding commits into the world: from the log, or from the word of the relay where that is as good.
+
+use std::sync::Arc;
+
+use neverstale_coherence::{BroadcastVerdict, Position, Row, judge_broadcast};
+use neverstale_postgres::{FeedConnection, LogRow, tag_of};
+use neverstale_telemetry::{BroadcastDirection, BroadcastOutcome};
+use neverstale_wire::{BellReason, Heard, Invalidation, InvalidationRow};
+
+use crate::{
+    Serving,
+    session::{Session, SessionEnd},
+};
+
+impl Session {
+    /// Fetches the log from where we are to where it is.
+    pub(crate) async fn catch_up(&mut self, connection: &FeedConnection, serving: &Arc<Serving>) -> Result<(), SessionEnd> {
+        loop {
+            let before = serving.world.applied();
+            let page = connection.log_page(before).await?;
+            if page.incarnation != serving.world.incarnation() {
+                return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
+            }
+            if page.newest < before {
+                return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Regressed));
+            }
+            if page.pruned_to > before {
+                // Gaps mean nothing, so a hole can't be seen: only `pruned_to` tells [13].
+                tracing::info!(from = before.0, to = page.newest.0, "the log no longer reaches back to us: starting cold");
+                serving.world.skip_to(page.newest);
+                self.shared.metrics.log_pruned_past_total.inc();
+                self.shared.history.gap(page.incarnation, page.newest);
+                serving.tell_applied();
+                return Ok(());
+            }
+            let up_to = if page.is_last { page.newest } else { page.rows.last().map_or(page.newest, |row| row.position) };
+            self.fold(serving, before, up_to, &page.rows);
+            if page.is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Applies rows that are complete for (`before`, `up_to`], then tells everybody.
+    fn fold(&mut self, serving: &Arc<Serving>, before: Position, up_to: Position, rows: &[LogRow]) {
+        let folded: Vec<Row> = rows.iter().map(reckon).collect();
+        serving.world.apply(&folded, up_to);
+        self.settled.learn(&folded);
+        serving.tell_applied();
+        self.shared.history.add(serving.world.incarnation(), rows);
+        self.relay.spread(serving.world.incarnation(), before, up_to, rows);
+    }
+
+    /// Acts on what was heard on the channel.
+    pub(crate) async fn hear(
+        &mut self,
+        connection: &FeedConnection,
+        serving: &Arc<Serving>,
+        heard: Heard,
+    ) -> Result<(), SessionEnd> {
+        let counted = |outcome| self.shared.metrics.broadcasts_total[BroadcastDirection::Received][outcome].inc();
+        let told = match heard {
+            Heard::Rows(told) => told,
+            Heard::Bell(reason) => {
+                counted(outcome_of(reason));
+                return self.catch_up(connection, serving).await;
+            }
+        };
+        match judge_broadcast(&serving.world, told.incarnation, told.previous_position, told.position) {
+            BroadcastVerdict::Apply => {
+                counted(BroadcastOutcome::Applied);
+                let before = serving.world.applied();
+                self.fold(serving, before, told.position, &rows_of(told));
+                Ok(())
+            }
+            BroadcastVerdict::Known => {
+                counted(BroadcastOutcome::Applied);
+                Ok(())
+            }
+            BroadcastVerdict::Gap => {
+                counted(BroadcastOutcome::Gap);
+                self.catch_up(connection, serving).await
+            }
+            BroadcastVerdict::Foreign => {
+                counted(BroadcastOutcome::Foreign);
+                self.fence(connection, serving).await
+            }
+        }
+    }
+}
+
+fn reckon(row: &LogRow) -> Row {
+    Row { position: row.position, intent: row.intent, tags: row.tags.iter().map(|tag| tag_of(tag)).collect() }
+}
+
+fn outcome_of(reason: BellReason) -> BroadcastOutcome {
+    match reason {
+        BellReason::Sent => BroadcastOutcome::Bell,
+        BellReason::Version => BroadcastOutcome::Version,
+        BellReason::Garbage => BroadcastOutcome::Garbage,
+        BellReason::Foreign => BroadcastOutcome::Foreign,
+        BellReason::Unauthentic => BroadcastOutcome::Unauthentic,
+    }
+}
+
+fn rows_of(told: Invalidation) -> Vec<LogRow> {
+    let row = |row: InvalidationRow| LogRow { position: row.position, intent: row.intent, tags: row.tags };
+    told.rows.into_iter().map(row).collect()
+}

@@ -1,0 +1,130 @@
+//! What a sidecar needs when it connects as a role of its own: to read, and nothing else.
+//!
+//! Each grant that was really made is written down with the statement that takes it back, so that `uninstall` leaves the
+//! role with what it had.
+
+use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+
+use crate::{InstallationError, blueprint::Blueprint, error::Operation, names};
+
+/// A right to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Grant {
+    /// Expression that is true where the role has it.
+    held: String,
+    grant: String,
+    /// `None` for objects of our own, whose rights go with them.
+    revoke: Option<String>,
+}
+
+impl Grant {
+    /// Statements that give it and note how to take it back.
+    pub(crate) fn statements(&self) -> Vec<String> {
+        let note = self.revoke.as_ref().map(|revoke| {
+            format!(
+                "INSERT INTO neverstale.reader_grant (revoke) VALUES ({}) ON CONFLICT DO NOTHING",
+                names::literal(revoke)
+            )
+        });
+        std::iter::once(self.grant.clone()).chain(note).collect()
+    }
+}
+
+/// All rights that a reader needs under a blueprint.
+fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
+    let role = names::identifier(reader);
+    let who = names::literal(reader);
+    let ours = |held: String, what: String| Grant {
+        held,
+        grant: format!("GRANT {what} TO {role}"),
+        revoke: None,
+    };
+    let mut grants = vec![ours(
+        format!("has_schema_privilege({who}, (SELECT oid FROM pg_namespace WHERE nspname = 'neverstale'), 'USAGE')"),
+        "USAGE ON SCHEMA neverstale".into(),
+    )];
+    for relation in [
+        "tag",
+        "log",
+        "pruned",
+        "boot",
+        "installation",
+        "position",
+        "intent",
+        "wait",
+    ] {
+        let name = names::literal(&format!("neverstale.{relation}"));
+        grants.push(ours(
+            format!("has_table_privilege({who}, to_regclass({name})::oid, 'SELECT')"),
+            format!("SELECT ON neverstale.{relation}"),
+        ));
+    }
+    for function in blueprint.functions.iter().filter(|function| function.name != "publish") {
+        let types = match function.name.as_str() {
+            "tag" => "text, text[]",
+            "tag_hashed" => "text, text",
+            "prune" => "bigint",
+            _ => "",
+        };
+        let name = names::literal(&format!("neverstale.{}({types})", function.name));
+        grants.push(ours(
+            format!("has_function_privilege({who}, to_regprocedure({name})::oid, 'EXECUTE')"),
+            format!("EXECUTE ON FUNCTION {}", function.signature()),
+        ));
+    }
+    let schema = names::identifier(blueprint.app_schema);
+    grants.push(Grant {
+        held: format!(
+            "has_schema_privilege({who}, {}, 'USAGE')",
+            names::literal(blueprint.app_schema)
+        ),
+        grant: format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
+        revoke: Some(format!("REVOKE USAGE ON SCHEMA {schema} FROM {role}")),
+    });
+    for watched in &blueprint.tables {
+        let table = names::qualified(blueprint.app_schema, &watched.table.name);
+        for column in names::watched_columns(watched.table) {
+            let quoted = names::identifier(&column);
+            grants.push(Grant {
+                held: format!(
+                    "has_column_privilege({who}, {}, {}, 'SELECT')",
+                    names::literal(&table),
+                    names::literal(&column)
+                ),
+                grant: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
+                revoke: Some(format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
+            });
+        }
+    }
+    grants
+}
+
+/// The rights that the reader still lacks. Wants all watched tables and columns to exist.
+pub(crate) async fn missing(
+    client: &Client,
+    blueprint: &Blueprint<'_>,
+    reader: &str,
+) -> Result<Vec<Grant>, InstallationError> {
+    let wanted = wanted(blueprint, reader);
+    let held: Vec<&str> = wanted.iter().map(|grant| grant.held.as_str()).collect();
+    let sql = format!(
+        "SELECT ordinal FROM unnest(ARRAY[{}]) WITH ORDINALITY AS wanted (held, ordinal) WHERE held IS NOT TRUE",
+        held.join(", ")
+    );
+    let answer = client.simple_query(&sql).await.map_err(|source| {
+        if source.code() == Some(&SqlState::UNDEFINED_OBJECT) {
+            InstallationError::UnknownRole {
+                role: reader.to_owned(),
+            }
+        } else {
+            Operation::Inspect.failed(source)
+        }
+    })?;
+    let ordinals = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse::<usize>().ok(),
+        _ => None,
+    });
+    Ok(ordinals
+        .filter_map(|ordinal| wanted.get(ordinal - 1).cloned())
+        .collect())
+}

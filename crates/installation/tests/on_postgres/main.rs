@@ -1,0 +1,12 @@
+//! The installation on a real PostgreSQL: each test has a server of its own, a small application in it, and an owner who is no superuser.
+//!
+//! Numbers in brackets are those of the histories behind PROTOCOL §11.
+
+mod app;
+mod changing;
+mod committing;
+mod installing;
+mod leasing;
+mod publishing;
+mod server;
+mod verifying;

@@ -1,0 +1,139 @@
+//! One connection to the primary, with the session settings that every statement of ours relies on.
+//!
+//! A statement that is not answered in time costs the connection: its answer could arrive later and be taken for another's.
+
+use std::{future::Future, path::Path, pin::Pin, task::Context, time::Duration};
+
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
+use tokio_postgres::{AsyncMessage, Client, Statement, types::Type};
+
+use crate::{PostgresError, Target, tls};
+
+/// What a session must have set; [`crate::Statements`] checks it again inside every statement.
+const SESSION: &str = "\
+    SET default_transaction_isolation = 'read committed'; SET row_security = off; SET search_path = pg_catalog; \
+    SET jit = off; SET plan_cache_mode = force_generic_plan; \
+    SET client_min_messages = warning;";
+
+/// Bells that may wait unread; more of them say nothing more.
+const BELLS_MAX: usize = 64;
+
+/// The payloads of notifications; closed when the connection is.
+pub type Notifications = mpsc::Receiver<String>;
+
+/// A connection whose driver runs in a task of its own and ends with it.
+pub struct Connection {
+    client: Client,
+    driver: AbortHandle,
+    limit: Duration,
+}
+
+impl Connection {
+    /// Connects and sets the session up.
+    ///
+    /// # Errors
+    ///
+    /// When the server can't be reached, refuses, or does not answer within `connect_limit`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it closes what was opened.
+    pub async fn open(
+        target: &Target,
+        ca_file: Option<&Path>,
+        connect_limit: Duration,
+        statement_limit: Duration,
+    ) -> Result<(Self, Notifications), PostgresError> {
+        let mut target = target.clone();
+        if ca_file.is_some() {
+            target.verify();
+        }
+        let connector = tls::connector(target.verification, ca_file)?;
+        let connecting = async {
+            let (client, connection) = target.config.connect(connector).await?;
+            let (bell, bells) = mpsc::channel(BELLS_MAX);
+            let driver = tokio::spawn(Driver { connection, bell }).abort_handle();
+            let connection = Self { client, driver, limit: statement_limit };
+            let setup = format!("{SESSION} SET statement_timeout = {};", statement_limit.as_millis());
+            connection.client.batch_execute(&setup).await?;
+            Ok((connection, bells))
+        };
+        match timeout(connect_limit, connecting).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(source)) => Err(PostgresError::Connect { target: target.to_string(), source }),
+            Err(_) => Err(PostgresError::ConnectTimeout { target: target.to_string(), limit: connect_limit }),
+        }
+    }
+
+    /// The driver's client, for statements that need neither a limit nor a name.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Says whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Prepares a statement whose parameters have these types.
+    pub(crate) async fn prepare(
+        &self,
+        operation: &str,
+        sql: &str,
+        types: &[Type],
+    ) -> Result<Statement, PostgresError> {
+        self.within(operation, self.client.prepare_typed(sql, types)).await
+    }
+
+    /// Waits for an answer, within the limit of a statement.
+    pub(crate) async fn within<T>(
+        &self,
+        operation: &str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, PostgresError> {
+        // The server gives up first, so that the usual slow statement ends with a word of its own.
+        match timeout(self.limit + Duration::from_millis(250), answer).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(PostgresError::of_statement(operation, source)),
+            Err(_) => {
+                self.driver.abort();
+                Err(PostgresError::Timeout { operation: operation.to_owned(), limit: self.limit })
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Moves bytes, and passes on notifications without ever waiting for whoever reads them.
+struct Driver<S, T> {
+    connection: tokio_postgres::Connection<S, T>,
+    bell: mpsc::Sender<String>,
+}
+
+impl<S, T> Future for Driver<S, T>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> std::task::Poll<()> {
+        while let Some(message) = std::task::ready!(self.connection.poll_message(context)) {
+            match message {
+                // A full channel already holds a reason to look.
+                Ok(AsyncMessage::Notification(note)) => drop(self.bell.try_send(note.payload().to_owned())),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(error = %error, "the connection to Postgres ended");
+                    break;
+                }
+            }
+        }
+        std::task::Poll::Ready(())
+    }
+}

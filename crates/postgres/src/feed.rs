@@ -1,0 +1,224 @@
+//! The connection on which a sidecar asks how far the world is: outset, fence, settlement, log.
+//!
+//! Used by one task, one question at a time, so that the order of questions is the order of answers.
+
+use std::time::Duration;
+
+use neverstale_coherence::{
+    FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, Position, SettleAnswer,
+};
+use neverstale_flavour::Flavour;
+use tokio_postgres::{Row, Statement, types::Type};
+
+use crate::{Connection, PostgresError, Statements};
+
+/// Where a world may begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Outset {
+    /// Whose positions these are.
+    pub incarnation: Incarnation,
+    /// The log is complete above this position.
+    pub pruned_to: Position,
+    /// The newest visible position.
+    pub newest: Position,
+    /// The class of our advisory locks.
+    pub lock_class: i32,
+    /// The operator has taken the triggers off for a while.
+    pub suspended: bool,
+}
+
+/// One watched commit, with the text of its tags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    /// Its place in the order of visibility.
+    pub position: Position,
+    /// The intent that announced it.
+    pub intent: Option<Intent>,
+    /// What it invalidated.
+    pub tags: Vec<String>,
+}
+
+/// Rows of the log, from one snapshot.
+#[derive(Clone, Debug)]
+pub struct LogPage {
+    /// Who answered.
+    pub incarnation: Incarnation,
+    /// The log is complete above this position only.
+    pub pruned_to: Position,
+    /// The newest visible position.
+    pub newest: Position,
+    /// The rows, by position.
+    pub rows: Vec<LogRow>,
+    /// Whether there was room for all rows up to `newest`.
+    pub is_last: bool,
+}
+
+/// A connection with the feed's statements prepared.
+pub struct FeedConnection {
+    connection: Connection,
+    fence: Statement,
+    newest_intent: Statement,
+    outstanding: Statement,
+    log_page: Statement,
+    outset: Statement,
+}
+
+/// Rows of one page of the log.
+const PAGE_ROWS: i64 = 2_000;
+
+impl FeedConnection {
+    /// Prepares the feed's statements on a fresh connection, for the tables as they are now.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresError::NotInstalled`] where the schema is missing, and whatever the server says.
+    pub async fn prepare(
+        connection: Connection,
+        flavour: &Flavour,
+        app_schema: &str,
+    ) -> Result<(Self, Statements), PostgresError> {
+        let names: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
+        let client = connection.client();
+        let partitioned = connection
+            .within("look for partitioned tables", client.query(Statements::PARTITIONED, &[&app_schema, &names]))
+            .await?
+            .iter()
+            .map(|row| row.get(0))
+            .collect::<Vec<String>>();
+        let statements = Statements::new(flavour, app_schema, &partitioned);
+        let prepared = |operation, sql: String, types: &'static [Type]| {
+            let connection = &connection;
+            async move { connection.prepare(operation, &sql, types).await }
+        };
+        let (fence, newest_intent, outstanding, log_page, outset) = tokio::try_join!(
+            prepared("prepare the fence", statements.fence(), &[]),
+            prepared("prepare a settlement", statements.newest_intent(), &[]),
+            prepared("prepare a settlement", statements.outstanding(), &[Type::INT4]),
+            prepared("prepare log pages", statements.log_page(), &[Type::INT8, Type::INT8]),
+            prepared("prepare the outset", statements.outset(), &[]),
+        )?;
+        Ok((Self { connection, fence, newest_intent, outstanding, log_page, outset }, statements))
+    }
+
+    /// The connection itself, for verification and housekeeping.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Asks where a world may begin, and names this boot if nobody has since Postgres started.
+    pub async fn outset(&self) -> Result<Outset, PostgresError> {
+        let mut row = self.one("ask for the outset", &self.outset).await?;
+        if row.get::<_, Option<&[u8]>>(0).is_none() {
+            self.connection.within("name the boot", self.connection.client().batch_execute(Statements::BOOT)).await?;
+            row = self.one("ask for the outset", &self.outset).await?;
+        }
+        Ok(Outset {
+            incarnation: incarnation(&row)?,
+            pruned_to: position(&row, 1),
+            newest: position(&row, 2),
+            lock_class: row.get(3),
+            suspended: row.get(4),
+        })
+    }
+
+    /// Takes a fence.
+    pub async fn fence(&self) -> Result<FenceAnswer, PostgresError> {
+        let row = self.one("take a fence", &self.fence).await?;
+        Ok(FenceAnswer {
+            incarnation: incarnation(&row)?,
+            intent: Intent(row.get::<_, i64>(1) as u64),
+            lease: Duration::from_millis(row.get::<_, i32>(2).max(0) as u64),
+            position: position(&row, 3),
+        })
+    }
+
+    /// Asks which intents are outstanding: three statements, in the order that the rule demands [11]. `now` is read just
+    /// before the second one is queued. Gives none when the incarnation changed on the way.
+    pub async fn settle(
+        &self,
+        expected: Incarnation,
+        lock_class: i32,
+        now: impl Fn() -> Moment,
+    ) -> Result<Option<(Moment, SettleAnswer)>, PostgresError> {
+        let first = self.one("settle: read the newest intent", &self.newest_intent).await?;
+        let sent = now();
+        let locks = self
+            .connection
+            .within(
+                "settle: read the outstanding intents",
+                self.connection.client().query_one(&self.outstanding, &[&lock_class]),
+            )
+            .await?;
+        let last = self.fence().await?;
+        if incarnation(&first)? != expected || incarnation(&locks)? != expected || last.incarnation != expected {
+            return Ok(None);
+        }
+        let marks: Vec<Mark> = locks.get::<_, Vec<i64>>(2).into_iter().map(|mark| Mark(mark as u32 as i32)).collect();
+        let answer = SettleAnswer {
+            intent: Intent(first.get::<_, i64>(1) as u64),
+            outstanding: locks.get::<_, Vec<i64>>(1).into_iter().map(|low| low as u32).collect(),
+            marks: if marks.contains(&Mark(0)) { OutstandingMarks::Everything } else { OutstandingMarks::Some(marks) },
+            position: last.position,
+            lease: last.lease,
+        };
+        Ok(Some((sent, answer)))
+    }
+
+    /// Fetches the log after `after`.
+    pub async fn log_page(&self, after: Position) -> Result<LogPage, PostgresError> {
+        let rows = self
+            .connection
+            .within(
+                "fetch the log",
+                self.connection.client().query(&self.log_page, &[&(after.0 as i64), &PAGE_ROWS]),
+            )
+            .await?;
+        let head = rows.first().ok_or_else(|| PostgresError::View {
+            view: "log".to_owned(),
+            reason: "the page has no head".to_owned(),
+        })?;
+        Ok(LogPage {
+            incarnation: incarnation(head)?,
+            pruned_to: position(head, 1),
+            newest: position(head, 2),
+            is_last: (rows.len() as i64) < PAGE_ROWS,
+            rows: rows.iter().filter_map(log_row).collect(),
+        })
+    }
+
+    /// Tries to become the relay: one session of a database holds this lock, for as long as it lives.
+    pub async fn try_relay(&self, lock_class: i32) -> Result<bool, PostgresError> {
+        let sql = "SELECT pg_catalog.pg_try_advisory_lock($1, 2)";
+        let client = self.connection.client();
+        let row = self.connection.within("ask for the relay's lock", client.query_one(sql, &[&lock_class])).await?;
+        Ok(row.get(0))
+    }
+
+    /// Prunes the log down to its newest `keep` commits.
+    pub async fn prune(&self, keep: u64) -> Result<(), PostgresError> {
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        let client = self.connection.client();
+        self.connection.within("prune the log", client.query("SELECT neverstale.prune($1)", &[&keep])).await.map(drop)
+    }
+
+    async fn one(&self, operation: &str, statement: &Statement) -> Result<Row, PostgresError> {
+        self.connection.within(operation, self.connection.client().query_one(statement, &[])).await
+    }
+}
+
+fn log_row(row: &Row) -> Option<LogRow> {
+    let position: Option<i64> = row.get(3);
+    Some(LogRow {
+        position: Position(position? as u64),
+        intent: row.get::<_, Option<i64>>(4).map(|intent| Intent(intent as u64)),
+        tags: row.get::<_, Option<Vec<String>>>(5).unwrap_or_default(),
+    })
+}
+
+fn incarnation(row: &Row) -> Result<Incarnation, PostgresError> {
+    crate::fills::incarnation(row.get(0))
+}
+
+fn position(row: &Row, column: usize) -> Position {
+    Position(row.get::<_, i64>(column) as u64)
+}

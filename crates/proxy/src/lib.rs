@@ -1,0 +1,1 @@
+//! Serves the HTTP contract to the application in the same pod.

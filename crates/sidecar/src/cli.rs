@@ -1,0 +1,176 @@
+//! The command line: what can be asked, and with which flags.
+//!
+//! Every setting is a flag too; the few that most people need are in `--help`, the others in docs/CONFIGURATION.md.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use neverstale_settings::{Place, flag_values, flags};
+
+use crate::{exit::EXIT_CODES, settings::Settings};
+
+/// The settings whose flags `--help` shows, under these names.
+const SHOWN: [(&str, &str); 6] = [
+    ("database-url", "database.url"),
+    ("redis-url", "redis.url"),
+    ("schema", "database.schema"),
+    ("api-listen", "api.listen"),
+    ("api-socket", "api.socket"),
+    ("admin-listen", "admin.listen"),
+];
+
+/// Never-stale reads of an application's users, groups, permissions and settings
+///
+/// A sidecar that answers from memory and is linearizable with commits on the Postgres primary. `install` puts triggers
+/// into the application's database, `serve` answers reads, `doctor` says what is wrong and what to do.
+#[derive(Debug, Parser)]
+#[command(name = "neverstale", version)]
+pub(crate) struct Cli {
+    /// Reads settings from this TOML file [variable: `NEVERSTALE_CONFIG`]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Settings given as flags: path, text and place.
+    #[arg(skip)]
+    pub(crate) flags: Vec<(String, String, Place)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answers reads until it is told to end (SIGTERM, SIGINT or POST /quitquitquit); installs nothing
+    Serve,
+    /// Installs what is missing or different in the application's database, and nothing else; safe to repeat
+    Install(Install),
+    /// Removes everything that install made
+    Uninstall(Locking),
+    /// Says what is missing, disabled or of another version; exit code 3 if anything is
+    Verify(Report),
+    /// Takes the triggers off, so that a migration may alter watched columns; reads are passed through meanwhile
+    Suspend(Locking),
+    /// Puts the triggers back after a migration
+    Resume(Locking),
+    /// Shows the lease, or sets it in the safe order: commits of watched rows wait that long, reads need no question
+    Lease(Lease),
+    /// Examines a deployment and says what to do about each finding
+    Doctor(Doctor),
+    /// Validates the settings and the flavour file without starting; reports all problems at once
+    Check,
+    /// Compares a running sidecar's answers with Postgres at the same position; exit code 3 if one differs
+    Audit(Audit),
+    /// Prints the documentation of all settings
+    Settings(SettingsDocument),
+    /// Prints the documentation of all metrics
+    Metrics(MetricsDocument),
+    /// Prints the HTTP contract as OpenAPI 3.1
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// Prints the SQL that would run, and runs none of it
+    #[arg(long)]
+    pub(crate) print_sql: bool,
+    /// Sets the lease, in milliseconds; a first install takes 50, another one keeps what is set
+    #[arg(long, value_name = "MS")]
+    pub(crate) lease_ms: Option<u32>,
+    /// Grants this role what a sidecar needs, for sidecars that do not connect as the owner
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) reader: Option<String>,
+    #[command(flatten)]
+    pub(crate) locking: Locking,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Locking {
+    /// Limits how long one attempt waits for a table's lock, and so keeps the application waiting behind it
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    pub(crate) lock_timeout_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Prints the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lease {
+    /// The new lease in milliseconds; 0 means that every fully consistent read asks Postgres
+    pub(crate) ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) report: Report,
+    /// Measures what a watched commit costs, by publishing one commit that changes nothing
+    #[arg(long)]
+    pub(crate) measure_commit: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// The sidecar's api listener: address and port, or the path of its socket
+    #[arg(long, value_name = "ADDRESS|PATH", default_value = "127.0.0.1:7380")]
+    pub(crate) sidecar: String,
+    /// The file with the bearer token that the listener asks for
+    #[arg(long, value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How many users to draw at random when no paths are given
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub(crate) users: u32,
+    /// The paths to compare, such as /v1/users/u1/role
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    #[command(flatten)]
+    pub(crate) report: Report,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SettingsDocument {
+    /// Prints docs/CONFIGURATION.md
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// Prints the JSON Schema of the settings file
+    #[arg(long)]
+    pub(crate) json_schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MetricsDocument {
+    /// Prints docs/METRICS.md
+    #[arg(long, required = true)]
+    pub(crate) markdown: bool,
+}
+
+impl Cli {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// What clap says; `--help` and `--version` come as errors too.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let sections = Settings::sections();
+        let mut command = Self::command()
+            .max_term_width(120)
+            .after_help(EXIT_CODES)
+            .after_long_help(format!("{EXIT_CODES}\n\n{MORE_FLAGS}"))
+            .args(flags(&sections, &SHOWN));
+        let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for name in names {
+            command = command.mut_subcommand(name, |command| command.after_help(EXIT_CODES));
+        }
+        let matches = command.try_get_matches_from(words)?;
+        let mut line = Self::from_arg_matches(&matches)?;
+        line.flags = flag_values(&sections, &matches);
+        Ok(line)
+    }
+}
+
+const MORE_FLAGS: &str = "\
+Every setting is a flag: cache.l1.bytes_max is --cache-l1-bytes-max. `neverstale settings --markdown` lists them.
+DATABASE_URL and REDIS_URL are understood as the application writes them; NEVERSTALE_… variables and flags win.";

@@ -1,0 +1,20 @@
+//! Declares every metric once and sets up logs.
+//!
+//! Other crates hold a [`Metrics`] and add to its fields; nothing but this crate knows names, help texts or encodings.
+
+mod declare;
+mod family;
+mod labels;
+mod logs;
+mod metrics;
+mod settings;
+
+pub use self::declare::{Declaration, Metric, Stability};
+pub use self::family::Family;
+pub use self::labels::{
+    AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, FenceOutcome, FillOutcome, IncarnationReason,
+    JoinOutcome, L2Operation, L2Outcome, Label, LeaseKind, Level, Listener, PostgresRole, ReadOutcome, StatusClass,
+};
+pub use self::logs::{LogsError, init_logs};
+pub use self::metrics::Metrics;
+pub use self::settings::TelemetrySettings;

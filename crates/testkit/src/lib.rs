@@ -1,0 +1,29 @@
+//! Gives tests, benches and the demo a real PostgreSQL, a real Redis, the application's schema and sidecars to start.
+//!
+//! Everything that is started here listens on loopback only, lives in a directory of its own and ends with the process that started it,
+//! however that process ends. Nothing here knows what a right answer is: that is the business of the tests.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the workshop reads the environment, starts threads and tells a person what it does; the seams of the product are not for it"
+)]
+
+mod http;
+mod link;
+mod owui;
+mod postgres;
+mod provision;
+mod redis;
+mod scratch;
+mod sidecar;
+mod supervisor;
+
+pub use http::{Answer, Client, EventLines, Target};
+pub use link::Link;
+pub use owui::{Application, Population, api_key, group_id, user_email, user_id};
+pub use postgres::{Database, Postgres};
+pub use provision::{PostgresVersion, Provisioned, postgres_binaries, redis_server};
+pub use redis::Redis;
+pub use scratch::{Scratch, free_port, target_directory, workspace};
+pub use sidecar::{Sidecar, SidecarOptions, command, neverstale, run, run_binary};

