@@ -12,7 +12,7 @@ use neverstale_coherence::{FenceSent, FenceVerdict, Foreign, Moment, Settled, ju
 use neverstale_lifecycle::Backoff;
 use neverstale_postgres::{FeedConnection, PostgresError};
 use neverstale_telemetry::{FenceOutcome, IncarnationReason, LeaseKind, PostgresRole};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{FeedError, FeedParts, Serving, Standing, relay::Relay, shared::Shared};
@@ -63,25 +63,30 @@ impl Session {
             }
             self.relay.lost();
             self.renew_at = None;
+            let has_lasted = began.elapsed() > BACKOFF.1;
             match end {
                 SessionEnd::Shutdown => return,
-                // The reads that wait are answered by the next connection's first fence.
                 SessionEnd::Foreign(foreign) => {
                     tracing::info!(?foreign, "the feed meets another incarnation");
                     self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
-                    self.shared.wanted.notify_one();
-                    if began.elapsed() > BACKOFF.1 {
-                        continue;
+                }
+                SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
+                    tracing::info!(error = &error as &dyn std::error::Error, "the feed's connection ended: trying another");
+                    self.shared.metrics.postgres_reconnects_total[PostgresRole::Feed].inc();
+                }
+                end => {
+                    self.failed(end);
+                    backoff_for(&mut backoff, began.elapsed());
+                    tokio::select! {
+                        () = self.shutdown.cancelled() => return,
+                        () = sleep(backoff.next_delay()) => continue,
                     }
                 }
-                end => self.failed(end),
             }
-            if began.elapsed() > Duration::from_secs(5) {
-                backoff.reset();
-            }
-            tokio::select! {
-                () = self.shutdown.cancelled() => return,
-                () = tokio::time::sleep(backoff.next_delay()) => {}
+            // The reads that wait are answered by the next connection's first fence; one that fails at once is slowed down.
+            self.shared.wanted.notify_one();
+            if !has_lasted {
+                sleep(BACKOFF.0).await;
             }
         }
     }
@@ -162,10 +167,11 @@ impl Session {
                 () = sleep_until(poll_at) => {
                     self.shared.metrics.polls_total.inc();
                     self.fence(connection, serving).await?;
-                    self.relay.keep_house(connection, serving).await?;
                 }
             }
+            // Not a branch of its own: reads that keep coming would never let it have its turn.
             if poll_at <= Instant::now() {
+                self.relay.keep_house(connection, serving).await?;
                 poll_at = Instant::now() + poll;
             }
         }
@@ -251,6 +257,13 @@ impl Session {
         let metrics = &self.shared.metrics;
         metrics.position_applied.set(serving.world.applied().0 as i64);
         metrics.position_settled.set(self.settled.up_to().0 as i64);
+    }
+}
+
+/// A connection that lasted has earned a quick next attempt.
+fn backoff_for(backoff: &mut Backoff, lasted: Duration) {
+    if lasted > Duration::from_secs(5) {
+        backoff.reset();
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findin
     let Statement::Query(query) = statement else {
         return Err(refuse(1, "the SQL is not a query", "write one SELECT, with CTEs if need be"));
     };
-    let mut tracer = Tracer::new(tables);
+    let mut tracer = Tracer::default();
     walk::query(&mut tracer, &query)?;
     check_params(&tracer, params)?;
     let is_clock_bounded = check_outputs(&query.body)?;
@@ -87,7 +87,7 @@ fn parse(sql: &str) -> Result<Statement, Refusal> {
     }
 }
 
-fn check_params(tracer: &Tracer<'_>, params: usize) -> Result<(), Refusal> {
+fn check_params(tracer: &Tracer, params: usize) -> Result<(), Refusal> {
     if let Some((number, line)) = tracer.params.iter().find(|(number, _)| **number == 0 || **number > params) {
         return Err(refuse(*line, format!("the SQL uses ${number}, but the view has {params} parameters"), "declare it in `params`"));
     }
@@ -138,7 +138,7 @@ fn check_watched(reference: &Reference, tables: &[Table]) -> Result<(), Refusal>
 }
 
 /// Grows the set of covered references until nothing is added; whatever stays outside is refused.
-fn check_covered(tracer: &Tracer<'_>, tables: &[Table]) -> Result<(), Refusal> {
+fn check_covered(tracer: &Tracer, tables: &[Table]) -> Result<(), Refusal> {
     for call in &tracer.calls {
         check_call(call, tables)?;
     }
@@ -175,7 +175,7 @@ fn check_call(call: &TagCall, tables: &[Table]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_covered_by(tracer: &Tracer<'_>, covered: &[bool], index: usize, reference: &Reference, rule: &TagRule) -> bool {
+fn is_covered_by(tracer: &Tracer, covered: &[bool], index: usize, reference: &Reference, rule: &TagRule) -> bool {
     let sees_all_changes = rule.of.as_ref().is_none_or(|of| reference.used.iter().all(|column| of.contains(column) || rule.key.contains(column)));
     if !sees_all_changes {
         return false;
@@ -197,7 +197,7 @@ fn is_covered_by(tracer: &Tracer<'_>, covered: &[bool], index: usize, reference:
     })
 }
 
-fn uncovered(tracer: &Tracer<'_>, index: usize, tables: &[Table]) -> Refusal {
+fn uncovered(tracer: &Tracer, index: usize, tables: &[Table]) -> Refusal {
     let reference = &tracer.references[index];
     let Reference { table, alias, .. } = reference;
     let rules = &tables.iter().find(|watched| watched.name == *table).expect("checked to be watched").tags;

@@ -10,12 +10,16 @@ use crate::{TAGS_PER_TRANSACTION_MAX, names, publish::Function};
 
 /// The collecting function of a table.
 pub(crate) fn function(table: &Table) -> Function {
-    let source = SOURCE
-        .replace("{table}", &names::literal(&table.name))
-        .replace("{table_tag}", &names::literal(&format!("{}:*", table.name)))
-        .replace("{tags_max}", &TAGS_PER_TRANSACTION_MAX.to_string())
-        // Last, because names and literals of the flavour could hold braces.
-        .replace("{rules}", &table.tags.iter().map(rule_statements).collect::<String>());
+    let rules: String = table.tags.iter().map(rule_statements).collect();
+    let source = names::fill(
+        SOURCE,
+        &[
+            ("table", &names::literal(&table.name)),
+            ("table_tag", &names::literal(&format!("{}:*", table.name))),
+            ("tags_max", &TAGS_PER_TRANSACTION_MAX.to_string()),
+            ("rules", &rules),
+        ],
+    );
     Function::trigger(names::collect_function(&table.name), source)
 }
 
@@ -55,35 +59,37 @@ fn changed_condition(rule: &TagRule) -> String {
     )
 }
 
+/// The statement that appends one row's tags of a rule.
 fn append(rule: &TagRule, row: &str) -> String {
+    let field = |column: &String| format!("{row}.{}::text", names::identifier(column));
+    if let Some(column) = &rule.each {
+        // A NULL has no elements; anything but an array raises, and so publishes the table as a whole. One more than the cap is enough to pass it.
+        return format!(
+            "changed := changed || ARRAY(SELECT {} FROM jsonb_array_elements_text({}::jsonb) AS element LIMIT {});",
+            tag(rule, &[cased(rule, "element")]),
+            field(column),
+            TAGS_PER_TRANSACTION_MAX + 1
+        );
+    }
+    let keys: Vec<String> = rule.key.iter().map(|column| cased(rule, &field(column))).collect();
+    format!("changed := array_append(changed, {});", tag(rule, &keys))
+}
+
+/// The expression of a tag, from those of its keys; NULL where a key is.
+fn tag(rule: &TagRule, keys: &[String]) -> String {
     let name = names::literal(&rule.name);
-    let cased = |key: String| {
-        if rule.lower {
-            format!(r#"lower({key} COLLATE "default")"#)
-        } else {
-            key
-        }
-    };
-    let spelt = |keys: &[String]| match keys {
+    match keys {
         [] => names::literal(&format!("{}:", rule.name)),
-        [key] if rule.hashed => format!("neverstale.tag_hashed({name}, {key})"),
+        keys if rule.hashed => format!("neverstale.tag_hashed({name}, {})", keys.join(" || ':' || ")),
         keys => format!("neverstale.tag({name}, {})", keys.join(", ")),
-    };
-    match &rule.each {
-        // A NULL has no elements; anything but an array raises, and so publishes the table as a whole.
-        Some(column) => format!(
-            "changed := changed || ARRAY(SELECT {} FROM jsonb_array_elements_text({row}.{}::text::jsonb) AS element);",
-            spelt(&[cased("element".into())]),
-            names::identifier(column)
-        ),
-        None => {
-            let keys: Vec<String> = rule
-                .key
-                .iter()
-                .map(|column| cased(format!("{row}.{}::text", names::identifier(column))))
-                .collect();
-            format!("changed := array_append(changed, {});", spelt(&keys))
-        }
+    }
+}
+
+fn cased(rule: &TagRule, key: &str) -> String {
+    if rule.lower {
+        format!(r#"lower({key} COLLATE "default")"#)
+    } else {
+        key.to_owned()
     }
 }
 

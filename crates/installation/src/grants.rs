@@ -12,7 +12,7 @@ use crate::{InstallationError, blueprint::Blueprint, error::Operation, names};
 pub(crate) struct Grant {
     /// Expression that is true where the role has it.
     held: String,
-    grant: String,
+    give: String,
     /// `None` for objects of our own, whose rights go with them.
     revoke: Option<String>,
 }
@@ -26,7 +26,7 @@ impl Grant {
                 names::literal(revoke)
             )
         });
-        std::iter::once(self.grant.clone()).chain(note).collect()
+        std::iter::once(self.give.clone()).chain(note).collect()
     }
 }
 
@@ -36,7 +36,7 @@ fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
     let who = names::literal(reader);
     let ours = |held: String, what: String| Grant {
         held,
-        grant: format!("GRANT {what} TO {role}"),
+        give: format!("GRANT {what} TO {role}"),
         revoke: None,
     };
     let mut grants = vec![ours(
@@ -78,7 +78,7 @@ fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
             "has_schema_privilege({who}, {}, 'USAGE')",
             names::literal(blueprint.app_schema)
         ),
-        grant: format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
+        give: format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
         revoke: Some(format!("REVOKE USAGE ON SCHEMA {schema} FROM {role}")),
     });
     for watched in &blueprint.tables {
@@ -91,7 +91,7 @@ fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
                     names::literal(&table),
                     names::literal(&column)
                 ),
-                grant: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
+                give: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
                 revoke: Some(format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
             });
         }

@@ -211,12 +211,8 @@ pub(crate) fn state_sql(flavour: &Flavour, app_schema: &str) -> String {
 }
 
 fn statement(flavour: &Flavour, app_schema: &str, contents: &str) -> String {
-    let catalog = CATALOG
-        .replace(
-            "{tables}",
-            &names::literals(flavour.tables.iter().map(|table| table.name.as_str())),
-        )
-        .replace("{schema}", &names::literal(app_schema));
+    let tables = names::literals(flavour.tables.iter().map(|table| table.name.as_str()));
+    let catalog = names::fill(CATALOG, &[("tables", &tables), ("schema", &names::literal(app_schema))]);
     format!("SELECT jsonb_build_object('catalog', {catalog}, 'contents', {contents})::text AS state")
 }
 

@@ -13,11 +13,11 @@ use neverstale_flavour::Flavour;
 use crate::{
     InstallationError, LEASE_MS_DEFAULT, LEASE_MS_MAX,
     blueprint::Blueprint,
-    grants,
+    compare, grants,
     inspect::{self, State},
     lease,
     plan::{self, First, Plan},
-    run, verdict,
+    run,
 };
 
 /// Oldest server with `CREATE OR REPLACE TRIGGER`.
@@ -119,7 +119,7 @@ pub(crate) async fn plan_from(
         app_schema,
         installation.map_or_else(new_lock_class, |row| row.lock_class),
     );
-    let findings: Vec<_> = verdict::compare(&blueprint, state)
+    let findings: Vec<_> = compare::compare(&blueprint, state)
         .into_iter()
         .filter(|finding| finding.problem.blocks_install())
         .collect();

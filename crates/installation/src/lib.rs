@@ -8,6 +8,7 @@
 
 mod blueprint;
 mod collect;
+mod compare;
 mod error;
 mod grants;
 mod inspect;

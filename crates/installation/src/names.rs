@@ -46,6 +46,25 @@ pub(crate) fn hash(text: &str) -> String {
     hex
 }
 
+/// Fills the `{name}` places of a template, each once and never inside of what was filled in.
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut text = String::with_capacity(template.len() * 2);
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        text.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let value = values.iter().find_map(|(name, value)| {
+            let after = rest[1..].strip_prefix(name)?.strip_prefix('}')?;
+            Some((value, after))
+        });
+        // Other braces, such as those of an empty array, stand for themselves.
+        let (value, after) = value.map_or(("{", &rest[1..]), |(value, after)| (*value, after));
+        text.push_str(value);
+        rest = after;
+    }
+    text + rest
+}
+
 /// Name of the function that collects the tags of a table; long names are cut and told apart by a hash.
 pub(crate) fn collect_function(table: &str) -> String {
     let plain = format!("collect_{table}");
@@ -79,6 +98,14 @@ mod tests {
     fn names_cannot_leave_their_quotes() {
         assert_eq!(identifier(r#"a"b"#), r#""a""b""#);
         assert_eq!(literal(r"it's \ me"), r"E'it''s \\ me'");
+    }
+
+    #[test]
+    fn what_is_filled_in_is_not_a_template() {
+        assert_eq!(
+            fill("'{}' {a} {b} {c}", &[("a", "{b}"), ("b", "{a}")]),
+            "'{}' {b} {a} {c}"
+        );
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::fmt::Write as _;
 use crate::{
     PROTOCOL,
     blueprint::{Blueprint, Watched},
+    compare,
     grants::Grant,
     inspect::{State, TableState, TriggerState},
     names,
     relations::{RELATIONS, RENEW_BOOT},
     triggers::{self, Event, UpdateOf},
-    verdict::{self, Problem},
+    verdict::Problem,
 };
 
 /// What an install would do, in order; empty when there is nothing to do.
@@ -133,13 +134,13 @@ fn objects(blueprint: &Blueprint<'_>, state: &State, first: First) -> Vec<String
     }
     let missing = RELATIONS
         .iter()
-        .filter(|relation| verdict::relation_problem(relation, state) == Some(Problem::MissingRelation));
+        .filter(|relation| compare::relation_problem(relation, state) == Some(Problem::MissingRelation));
     statements.extend(
         missing
             .flat_map(|relation| relation.create)
             .map(|&statement| statement.to_owned()),
     );
-    if verdict::is_position_rewound(state) {
+    if compare::is_position_rewound(state) {
         for column in ["position", "intent"] {
             statements.push(format!(
                 "SELECT setval('neverstale.{column}', greatest(1, (SELECT last_value FROM neverstale.{column}), (SELECT max({column}) FROM neverstale.log)))"
@@ -161,9 +162,9 @@ fn objects(blueprint: &Blueprint<'_>, state: &State, first: First) -> Vec<String
     let changed = blueprint
         .functions
         .iter()
-        .filter(|function| verdict::function_problem(function, state).is_some());
+        .filter(|function| compare::function_problem(function, state).is_some());
     statements.extend(changed.flat_map(crate::publish::Function::create));
-    match verdict::publish_problem(state) {
+    match compare::publish_problem(state) {
         None => {}
         Some(_) => statements.extend(triggers::PUBLISH_CREATE.map(str::to_owned)),
     }
@@ -184,12 +185,12 @@ fn watch(blueprint: &Blueprint<'_>, watched: &Watched<'_>, table: &TableState, s
         UpdateOf::Anything
     };
     let mut statements = Vec::new();
-    if verdict::function_problem(&watched.collect, state).is_some() {
+    if compare::function_problem(&watched.collect, state).is_some() {
         statements.extend(watched.collect.create());
     }
     for trigger in &watched.triggers {
         let mut is_root_made = false;
-        for place in verdict::places(table) {
+        for place in compare::places(table) {
             let is_clone = place.partition_schema.is_some() && trigger.event != Event::Truncate;
             let relation = place
                 .partition_schema
@@ -201,10 +202,10 @@ fn watch(blueprint: &Blueprint<'_>, watched: &Watched<'_>, table: &TableState, s
                 .find(|present| present.table_oid == place.oid && present.name == trigger.name);
             let names_columns = trigger.event == Event::Update && update_of == UpdateOf::WatchedColumns;
             let is_narrowable = names_columns && present.is_some_and(|present| present.columns.is_empty());
-            match verdict::trigger_problem(trigger, table, &place, state) {
+            match compare::trigger_problem(trigger, table, &place, state) {
                 None if !is_narrowable => {}
                 Some(Problem::DisabledTrigger) if !(is_clone && is_root_made) => {
-                    statements.push(trigger.enable(&relation))
+                    statements.push(trigger.enable(&relation));
                 }
                 // Clones come and go with their parent's trigger.
                 _ if is_clone => {}
@@ -232,7 +233,7 @@ fn strays(blueprint: &Blueprint<'_>, state: &State) -> Vec<String> {
         .catalog
         .tables
         .iter()
-        .flat_map(verdict::places)
+        .flat_map(compare::places)
         .map(|place| place.oid)
         .collect();
     let is_stray = |trigger: &&TriggerState| {

@@ -67,7 +67,7 @@ const SEARCH_PATH: &str = "search_path=pg_catalog, pg_temp";
 pub(crate) fn functions(lock_class: i32) -> Vec<Function> {
     let mut publish = Function::trigger(
         "publish".into(),
-        PUBLISH.replace("{lock_class}", &lock_class.to_string()),
+        names::fill(PUBLISH, &[("lock_class", &lock_class.to_string())]),
     );
     // The server disarms `statement_timeout` before deferred triggers run, so only this keeps a commit from hanging [18].
     publish.head.push_str("\nSET lock_timeout = '10s'");
@@ -164,7 +164,7 @@ BEGIN
     this_intent := nextval('neverstale.intent');
     PERFORM pg_advisory_xact_lock_shared(lock_class + 1, (this_intent & 2147483647)::integer);
     -- pg_sleep follows the wall clock: a step spoils one slice of eleven, and the eleventh pays for it.
-    FOR slice IN 1..11 LOOP
+    FOR part IN 1..11 LOOP
       PERFORM pg_sleep(commit_wait_ms / 10000.0);
     END LOOP;
   END IF;

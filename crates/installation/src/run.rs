@@ -4,15 +4,16 @@
 
 use std::time::Duration;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
+
+use neverstale_lifecycle::Backoff;
 
 use crate::{InstallationError, error::Operation, plan::Step};
 
 /// How often a step is tried before it is given up.
 const ATTEMPTS_MAX: u32 = 20;
 
-/// First pause between attempts; each is twice the one before.
+/// First pause between attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause between attempts.
@@ -34,7 +35,7 @@ pub(crate) async fn attempt(
     script: &str,
     operation: impl Fn() -> Operation,
 ) -> Result<Option<String>, InstallationError> {
-    let mut pause = PAUSE_MIN;
+    let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
     for attempts in 1.. {
         let source = match client.simple_query(script).await {
             Ok(answer) => return Ok(last_value(&answer)),
@@ -60,8 +61,7 @@ pub(crate) async fn attempt(
             });
         }
         tracing::debug!(step = %operation(), attempts, "no lock, trying again");
-        tokio::time::sleep(pause.mul_f64(jitter())).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        tokio::time::sleep(backoff.next_delay()).await;
     }
     unreachable!("the loop above has no other end")
 }
@@ -88,12 +88,4 @@ fn last_value(answer: &[SimpleQueryMessage]) -> Option<String> {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
     })
-}
-
-/// Between one half and one, so that two that collide do not collide again.
-fn jitter() -> f64 {
-    let mut bytes = [0; 2];
-    // Without randomness the pause is merely not spread.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    0.5 + f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX) / 2.0
 }

@@ -36,8 +36,6 @@ pub(crate) struct Trigger {
     pub(crate) kind: i16,
     /// Name of its function in schema `neverstale`.
     pub(crate) function: String,
-    /// Hash of the definition without schema, table and column list.
-    fingerprint: String,
     watched: Vec<String>,
 }
 
@@ -49,16 +47,14 @@ pub(crate) fn triggers(table: &Table) -> [Trigger; 3] {
         (Event::Truncate, "neverstale_truncate", kind::TRUNCATE),
     ]
     .map(|(event, name, kind)| {
-        let mut trigger = Trigger {
+        let function = names::collect_function(&table.name);
+        Trigger {
             event,
             name,
             kind,
-            function: names::collect_function(&table.name),
-            fingerprint: String::new(),
+            function,
             watched: names::watched_columns(table),
-        };
-        trigger.fingerprint = names::hash(&trigger.definition("", UpdateOf::Anything))[..16].to_owned();
-        trigger
+        }
     })
 }
 
@@ -77,9 +73,12 @@ impl Trigger {
         &self.watched
     }
 
-    /// What its comment says.
+    /// What its comment says: a hash of the definition, without the table and without the column list.
     pub(crate) fn comment(&self) -> String {
-        format!("Neverstale {PROTOCOL} {}", self.fingerprint)
+        format!(
+            "Neverstale {PROTOCOL} {}",
+            &names::hash(&self.definition("", UpdateOf::Anything))[..16]
+        )
     }
 
     /// Statements that make it on a relation, given quoted.
@@ -100,8 +99,9 @@ impl Trigger {
         format!("ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {}", self.name)
     }
 
-    /// The binary image is compared: equality is not identity [6]. Without the cast to `record` the comparison would be
-    /// taken apart column by column, and `json` has no equality.
+    /// The binary image is compared: equality is not identity [6]. By the function and not by its operator `*<>`: that one
+    /// needs a cast to `record`, or it is taken apart column by column, and the cast is lost in a dump, so that no restore
+    /// of the application's database would bring the trigger back.
     fn definition(&self, relation: &str, update_of: UpdateOf) -> String {
         let columns = |prefix: &str| {
             let columns: Vec<String> = self
@@ -120,7 +120,7 @@ impl Trigger {
                     UpdateOf::Anything => "UPDATE".to_owned(),
                 },
                 format!(
-                    "FOR EACH ROW\n  WHEN (ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record)",
+                    "FOR EACH ROW\n  WHEN (pg_catalog.record_image_ne(ROW({}), ROW({})))",
                     columns("OLD."),
                     columns("NEW.")
                 ),

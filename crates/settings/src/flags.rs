@@ -5,7 +5,7 @@ use clap::{Arg, ArgMatches, builder::PossibleValuesParser, parser::ValueSource};
 use crate::{
     merged::variable_name,
     problems::Place,
-    spec::{Kind, SectionSpec},
+    spec::{Kind, OptionSpec, SectionSpec},
 };
 
 /// Gives the flag of a path, without its dashes.
@@ -27,7 +27,7 @@ pub fn flags(sections: &[SectionSpec], short: &[(&'static str, &'static str)]) -
                 .global(true)
                 .num_args(1)
                 .hide(shown.is_none())
-                .value_name(value_name(option.kind))
+                .value_name(value_name(option))
                 .help(format!("{} [variable: {}]", option.help_text(), variable_name(&path)));
             if shown.is_some_and(|shown| shown != flag) {
                 arg = arg.alias(flag);
@@ -41,8 +41,12 @@ pub fn flags(sections: &[SectionSpec], short: &[(&'static str, &'static str)]) -
     flags
 }
 
-/// Collects the flags that were given, as path, text and place.
-pub fn flag_values(sections: &[SectionSpec], matches: &ArgMatches) -> Vec<(String, String, Place)> {
+/// Collects the flags that were given, as path, text and place; `short` as for [`flags`].
+pub fn flag_values(
+    sections: &[SectionSpec],
+    short: &[(&'static str, &'static str)],
+    matches: &ArgMatches,
+) -> Vec<(String, String, Place)> {
     let mut values = Vec::new();
     for section in sections {
         for option in section.options.iter().filter(|option| option.kind != Kind::Texts) {
@@ -51,7 +55,11 @@ pub fn flag_values(sections: &[SectionSpec], matches: &ArgMatches) -> Vec<(Strin
                 continue;
             }
             if let Some(text) = matches.get_one::<String>(&path) {
-                let place = Place::Flag(format!("--{}", flag_name(&path)));
+                let shown = short
+                    .iter()
+                    .find(|(_, of)| *of == path)
+                    .map(|(name, _)| (*name).to_owned());
+                let place = Place::Flag(format!("--{}", shown.unwrap_or_else(|| flag_name(&path))));
                 values.push((path, text.clone(), place));
             }
         }
@@ -59,11 +67,11 @@ pub fn flag_values(sections: &[SectionSpec], matches: &ArgMatches) -> Vec<(Strin
     values
 }
 
-fn value_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Number => "NUMBER",
-        Kind::Switch => "true|false",
-        Kind::Text | Kind::Secret | Kind::Texts => "TEXT",
-        Kind::Path => "PATH",
+fn value_name(option: &OptionSpec) -> String {
+    match (option.kind, option.unit) {
+        (Kind::Number, _) => "NUMBER".into(),
+        (Kind::Switch, _) => "true|false".into(),
+        (Kind::Path, _) => "PATH".into(),
+        (Kind::Text | Kind::Secret | Kind::Texts, unit) => unit.unwrap_or("text").to_uppercase().replace(" OR ", "|"),
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use neverstale_flavour::{Param, RouteError, Router};
+use neverstale_flavour::{Param, PathPattern, RouteError, Router};
 use neverstale_postgres::{Connection, FeedConnection, FillPool, Statements};
 use neverstale_wire::Token;
 use serde::Serialize;
@@ -43,13 +43,16 @@ struct Line {
 pub(crate) async fn run(settings: &Settings, asked: &cli::Audit) -> Result<Exit, Failure> {
     let connection = database::connect_within(&settings.database, settings.database.statement_limit()).await?;
     let flavour = flavour::choose(&connection, &settings.database).await?;
-    let router = settings.router(flavour).map_err(|reason| Failure::usage(anyhow!(reason)))?;
+    let router = settings
+        .router(flavour)
+        .map_err(|reason| Failure::usage(anyhow!(reason)))?;
     let paths = if asked.paths.is_empty() {
         draw(&connection, &router, &settings.database.app_schema, asked.users).await?
     } else {
         asked.paths.clone()
     };
-    let (_feed, statements) = FeedConnection::prepare(connection, router.flavour(), &settings.database.app_schema).await?;
+    let (_feed, statements) =
+        FeedConnection::prepare(connection, router.flavour(), &settings.database.app_schema).await?;
     let auditor = Auditor {
         caller: Caller::new(&asked.sidecar, asked.token_file.as_deref())?,
         pool: FillPool::new(
@@ -90,7 +93,14 @@ impl Auditor {
         for _ in 0..ATTEMPTS {
             let answer = self.caller.get(path).await?;
             let filled = self.pool.fill(&self.statements, read.view, &read.params).await?;
-            match judge(&answer, &Token { incarnation: filled.incarnation, position: filled.as_of }, filled.body.as_deref()) {
+            match judge(
+                &answer,
+                &Token {
+                    incarnation: filled.incarnation,
+                    position: filled.as_of,
+                },
+                filled.body.as_deref(),
+            ) {
                 Compared::Inconclusive { reason: latest } => reason = latest,
                 settled => return Ok(settled),
             }
@@ -101,12 +111,18 @@ impl Auditor {
 
 /// Compares an answer with what Postgres said afterwards, at its position `source`.
 fn judge(answer: &Answer, source: &Token, body: Option<&[u8]>) -> Compared {
-    let inconclusive = |reason: &str| Compared::Inconclusive { reason: reason.to_owned() };
-    let mismatch = |reason: &str| Compared::Mismatch { reason: reason.to_owned() };
+    let inconclusive = |reason: &str| Compared::Inconclusive {
+        reason: reason.to_owned(),
+    };
+    let mismatch = |reason: &str| Compared::Mismatch {
+        reason: reason.to_owned(),
+    };
     if !matches!(answer.status, 200 | 404) {
         return inconclusive(&format!("the sidecar answered {}", answer.status));
     }
-    let Some(token) = &answer.position else { return mismatch("the answer names no position") };
+    let Some(token) = &answer.position else {
+        return mismatch("the answer names no position");
+    };
     if token.incarnation != source.incarnation {
         return inconclusive("the database's incarnation changed in between");
     }
@@ -128,23 +144,54 @@ fn judge(answer: &Answer, source: &Token, body: Option<&[u8]>) -> Compared {
 /// Draws users at random and gives the paths of all views that need nothing but a user's id.
 async fn draw(connection: &Connection, router: &Router, app_schema: &str, users: u32) -> Result<Vec<String>, Failure> {
     let flavour = router.flavour();
-    let is_users = |params: &[Param]| matches!(params, [Param::Path(name), ..] if name == "id")
-        && params.iter().all(|param| !matches!(param, Param::Path(name) if name != "id"));
-    let views = flavour.views.iter().filter(|view| !view.secret && is_users(&view.params));
-    let patterns = views.filter_map(|view| view.path.as_ref()).map(|path| path.as_str());
+    let is_users = |params: &[Param]| {
+        matches!(params, [Param::Path(name), ..] if name == "id")
+            && params
+                .iter()
+                .all(|param| !matches!(param, Param::Path(name) if name != "id"))
+    };
+    let views = flavour
+        .views
+        .iter()
+        .filter(|view| !view.secret && is_users(&view.params));
+    let patterns = views.filter_map(|view| view.path.as_ref()).map(PathPattern::as_str);
     let patterns: Vec<&str> = patterns.filter(|path| path.starts_with("/v1/users/{id}")).collect();
     if patterns.is_empty() || flavour.table("user").is_none() {
-        return Err(Failure::usage(anyhow!("flavour {} has no users to draw; name the paths to compare", flavour.name)));
+        return Err(Failure::usage(anyhow!(
+            "flavour {} has no users to draw; name the paths to compare",
+            flavour.name
+        )));
     }
-    let sql = format!("SELECT id::text FROM \"{}\".\"user\" ORDER BY random() LIMIT $1", app_schema.replace('"', "\"\""));
-    let rows = connection.client().query(&sql, &[&i64::from(users)]).await.context("draw users")?;
-    let path = |id: &str| patterns.iter().map(move |pattern| pattern.replace("{id}", &encoded(id))).collect::<Vec<_>>();
+    let sql = format!(
+        "SELECT id::text FROM \"{}\".\"user\" ORDER BY random() LIMIT $1",
+        app_schema.replace('"', "\"\"")
+    );
+    let rows = connection
+        .client()
+        .query(&sql, &[&i64::from(users)])
+        .await
+        .context("draw users")?;
+    let path = |id: &str| {
+        patterns
+            .iter()
+            .map(move |pattern| pattern.replace("{id}", &encoded(id)))
+            .collect::<Vec<_>>()
+    };
     Ok(rows.iter().flat_map(|row| path(row.get(0))).collect())
 }
 
 fn encoded(segment: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    segment.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    segment
+        .bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 fn tell(lines: &[Line], as_json: bool) -> Exit {
@@ -162,7 +209,9 @@ fn tell(lines: &[Line], as_json: bool) -> Exit {
             }
         }
         let matches = lines.len() - mismatches - inconclusive;
-        output::result(&format!("{matches} match, {mismatches} mismatch, {inconclusive} inconclusive"));
+        output::result(&format!(
+            "{matches} match, {mismatches} mismatch, {inconclusive} inconclusive"
+        ));
     }
     if mismatches > 0 { Exit::Findings } else { Exit::Ok }
 }
@@ -174,11 +223,18 @@ mod tests {
     use super::*;
 
     fn token(incarnation: u8, position: u64) -> Token {
-        Token { incarnation: Incarnation([incarnation; 16]), position: Position(position) }
+        Token {
+            incarnation: Incarnation([incarnation; 16]),
+            position: Position(position),
+        }
     }
 
     fn answer(status: u16, position: u64) -> Answer {
-        Answer { status, position: Some(token(1, position)), body: "new".into() }
+        Answer {
+            status,
+            position: Some(token(1, position)),
+            body: "new".into(),
+        }
     }
 
     #[test]
@@ -192,12 +248,19 @@ mod tests {
             judged(&answer(404, 5), token(1, 5), Some(b"new")),
             judged(&answer(200, 6), token(1, 5), Some(b"new")),
         ];
-        assert!(mismatches.iter().all(|compared| matches!(compared, Compared::Mismatch { .. })));
+        assert!(
+            mismatches
+                .iter()
+                .all(|compared| matches!(compared, Compared::Mismatch { .. }))
+        );
         let open = [
             judged(&answer(200, 4), token(1, 5), Some(b"old")),
             judged(&answer(200, 5), token(2, 5), Some(b"old")),
             judged(&answer(503, 5), token(1, 5), Some(b"old")),
         ];
-        assert!(open.iter().all(|compared| matches!(compared, Compared::Inconclusive { .. })));
+        assert!(
+            open.iter()
+                .all(|compared| matches!(compared, Compared::Inconclusive { .. }))
+        );
     }
 }

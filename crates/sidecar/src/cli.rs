@@ -64,8 +64,6 @@ pub(crate) enum Command {
     Settings(SettingsDocument),
     /// Prints the documentation of all metrics
     Metrics(MetricsDocument),
-    /// Prints the HTTP contract as OpenAPI 3.1
-    Openapi,
 }
 
 #[derive(Debug, Args)]
@@ -160,13 +158,16 @@ impl Cli {
             .after_help(EXIT_CODES)
             .after_long_help(format!("{EXIT_CODES}\n\n{MORE_FLAGS}"))
             .args(flags(&sections, &SHOWN));
-        let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        let names: Vec<String> = command
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .collect();
         for name in names {
             command = command.mut_subcommand(name, |command| command.after_help(EXIT_CODES));
         }
         let matches = command.try_get_matches_from(words)?;
         let mut line = Self::from_arg_matches(&matches)?;
-        line.flags = flag_values(&sections, &matches);
+        line.flags = flag_values(&sections, &SHOWN, &matches);
         Ok(line)
     }
 }

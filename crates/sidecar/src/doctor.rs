@@ -17,8 +17,7 @@ use neverstale_postgres::Connection;
 use serde::Serialize;
 
 use crate::{
-    cli,
-    database,
+    cli, database,
     exit::{Exit, Failure},
     flavour, output,
     settings::Settings,
@@ -48,20 +47,39 @@ pub(crate) struct Finding {
 
 impl Finding {
     fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self { level: Grade::Ok, check, what: what.into(), next_step: None }
+        Self {
+            level: Grade::Ok,
+            check,
+            what: what.into(),
+            next_step: None,
+        }
     }
 
     fn warn(check: &'static str, what: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { level: Grade::Warn, check, what: what.into(), next_step: Some(next_step.into()) }
+        Self {
+            level: Grade::Warn,
+            check,
+            what: what.into(),
+            next_step: Some(next_step.into()),
+        }
     }
 
     fn fail(check: &'static str, what: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { level: Grade::Fail, check, what: what.into(), next_step: Some(next_step.into()) }
+        Self {
+            level: Grade::Fail,
+            check,
+            what: what.into(),
+            next_step: Some(next_step.into()),
+        }
     }
 
     /// A probe whose own question failed.
     fn unanswered(check: &'static str, error: &anyhow::Error) -> Self {
-        Self::fail(check, format!("{error:#}"), "mend what the error names, then run neverstale doctor again")
+        Self::fail(
+            check,
+            format!("{error:#}"),
+            "mend what the error names, then run neverstale doctor again",
+        )
     }
 }
 
@@ -107,14 +125,22 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Doctor) -> Result<Exit
     })
 }
 
-async fn examine_database(settings: &Settings, asked: &cli::Doctor, connection: &Connection, findings: &mut Vec<Finding>) {
+async fn examine_database(
+    settings: &Settings,
+    asked: &cli::Doctor,
+    connection: &Connection,
+    findings: &mut Vec<Finding>,
+) {
     let client = connection.client();
     let watch = clock::start(client, Clock::system()).await;
     findings.extend(server::examine(client).await);
     findings.extend(pooler::examine(&settings.database, client).await);
     match flavour::choose(connection, &settings.database).await {
         Ok(flavour) => {
-            findings.push(Finding::ok("schema.flavour", format!("{} ({})", flavour.name, flavour.description)));
+            findings.push(Finding::ok(
+                "schema.flavour",
+                format!("{} ({})", flavour.name, flavour.description),
+            ));
             findings.extend(rights::examine(client, &flavour, &settings.database.app_schema).await);
             findings.extend(timing::examine(settings, flavour, connection, asked.measure_commit).await);
         }
@@ -138,7 +164,12 @@ fn tell(findings: &[Finding], as_json: bool) {
     }
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-    let sum = format!("{} ok, {} to look at, {} to mend", count(Grade::Ok), count(Grade::Warn), count(Grade::Fail));
+    let sum = format!(
+        "{} ok, {} to look at, {} to mend",
+        count(Grade::Ok),
+        count(Grade::Warn),
+        count(Grade::Fail)
+    );
     output::result(&format!("{}\n\n{sum}", lines.join("\n")));
 }
 
@@ -156,7 +187,11 @@ mod tests {
 
     #[test]
     fn the_worst_finding_decides() {
-        let findings = [Finding::ok("a", ""), Finding::fail("b", "", ""), Finding::warn("c", "", "")];
+        let findings = [
+            Finding::ok("a", ""),
+            Finding::fail("b", "", ""),
+            Finding::warn("c", "", ""),
+        ];
         assert_eq!(worst(&findings), Grade::Fail);
         assert_eq!(worst(&[]), Grade::Ok);
     }

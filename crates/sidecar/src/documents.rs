@@ -7,16 +7,15 @@ use crate::{cli::SettingsDocument, exit::Exit, output, settings::Settings};
 
 pub(crate) fn settings(asked: &SettingsDocument) -> Exit {
     let sections = Settings::sections();
-    if asked.json_schema { output::json(&json_schema(&sections)) } else { output::result(&markdown(&sections)) }
+    if asked.json_schema {
+        output::json(&json_schema(&sections));
+    } else {
+        output::result(&markdown(&sections));
+    }
     Exit::Ok
 }
 
 pub(crate) fn metrics() -> Exit {
     output::result(&Metrics::markdown());
-    Exit::Ok
-}
-
-pub(crate) fn openapi() -> Exit {
-    output::json(&neverstale_proxy::openapi());
     Exit::Ok
 }

@@ -45,13 +45,19 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: Exit::Usage, error: error.into() }
+        Self {
+            exit: Exit::Usage,
+            error: error.into(),
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { exit: Exit::Failed, error }
+        Self {
+            exit: Exit::Failed,
+            error,
+        }
     }
 }
 
@@ -63,8 +69,15 @@ impl From<Problems> for Failure {
 
 impl From<PostgresError> for Failure {
     fn from(error: PostgresError) -> Self {
-        let exit = if error.is_disconnect() { Exit::Unavailable } else { Exit::Failed };
-        Self { exit, error: error.into() }
+        let exit = if error.is_disconnect() {
+            Exit::Unavailable
+        } else {
+            Exit::Failed
+        };
+        Self {
+            exit,
+            error: error.into(),
+        }
     }
 }
 
@@ -77,6 +90,9 @@ impl From<InstallationError> for Failure {
             InstallationError::LeaseTooLong { .. } | InstallationError::UnknownRole { .. } => Exit::Usage,
             _ => Exit::Failed,
         };
-        Self { exit, error: error.into() }
+        Self {
+            exit,
+            error: error.into(),
+        }
     }
 }

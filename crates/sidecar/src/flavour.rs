@@ -23,7 +23,9 @@ pub(crate) fn named(schema: &str) -> Result<Option<Flavour>, String> {
         }
         None => {
             let names = Flavour::BUILTIN_NAMES.join(", ");
-            return Err(format!("no flavour \"{schema}\"; take detect, one of {names}, or the path of a .toml file"));
+            return Err(format!(
+                "no flavour \"{schema}\"; take detect, one of {names}, or the path of a .toml file"
+            ));
         }
     };
     flavour.map(Some).map_err(|error| error.to_string())
@@ -40,7 +42,11 @@ pub(crate) async fn choose(connection: &Connection, settings: &DatabaseSettings)
 
 /// Lists what is in the application's schema, as `table.column`.
 async fn columns(connection: &Connection, app_schema: &str) -> Result<BTreeSet<String>, Failure> {
-    let rows = connection.client().query(COLUMNS, &[&app_schema]).await.context("read the application's columns")?;
+    let rows = connection
+        .client()
+        .query(COLUMNS, &[&app_schema])
+        .await
+        .context("read the application's columns")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -79,7 +85,10 @@ fn recognise(columns: &BTreeSet<String>, app_schema: &str) -> Result<Flavour, St
                 reasons.join("; ")
             ))
         }
-        several => Err(format!("several flavours fit: {}; name one with --schema", several.join(", "))),
+        several => Err(format!(
+            "several flavours fit: {}; name one with --schema",
+            several.join(", ")
+        )),
     }
 }
 
@@ -94,7 +103,11 @@ mod tests {
         for name in Flavour::BUILTIN_NAMES {
             assert!(reason.contains(name), "{reason}");
         }
-        assert!(recognise(&BTreeSet::new(), "public").unwrap_err().contains("has no tables"));
+        assert!(
+            recognise(&BTreeSet::new(), "public")
+                .unwrap_err()
+                .contains("has no tables")
+        );
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) async fn install(settings: &Settings, asked: &Install) -> Result<Exit
         return Ok(Exit::Ok);
     }
     let plan = installation::install(client, &flavour, app_schema, &options).await?;
-    tell(&format!("installed for {} in schema \"{app_schema}\"", flavour.name), &plan);
+    tell(
+        &format!("installed for {} in schema \"{app_schema}\"", flavour.name),
+        &plan,
+    );
     Ok(Exit::Ok)
 }
 
@@ -58,7 +61,13 @@ pub(crate) async fn verify(settings: &Settings, asked: &Report) -> Result<Exit, 
 
 pub(crate) async fn suspend(settings: &Settings, asked: &Locking) -> Result<Exit, Failure> {
     let (connection, flavour) = connect(settings).await?;
-    installation::suspend(connection.client(), &flavour, &settings.database.app_schema, &options(asked)).await?;
+    installation::suspend(
+        connection.client(),
+        &flavour,
+        &settings.database.app_schema,
+        &options(asked),
+    )
+    .await?;
     output::result("suspended: reads are passed through uncached; run neverstale resume when the migration is done");
     Ok(Exit::Ok)
 }
@@ -94,7 +103,10 @@ async fn connect(settings: &Settings) -> Result<(Connection, Flavour), Failure> 
 }
 
 fn options(locking: &Locking) -> InstallOptions {
-    InstallOptions { lock_timeout: Duration::from_millis(locking.lock_timeout_ms), ..InstallOptions::default() }
+    InstallOptions {
+        lock_timeout: Duration::from_millis(locking.lock_timeout_ms),
+        ..InstallOptions::default()
+    }
 }
 
 fn tell(done: &str, plan: &Plan) {

@@ -33,7 +33,11 @@ fn main() -> ExitCode {
         // `--help` and `--version` come this way too.
         Err(error) => {
             output::best_effort(error.print());
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
         }
     };
     match perform(line) {
@@ -49,7 +53,6 @@ fn perform(line: Cli) -> Result<Exit, Failure> {
     match line.command {
         Command::Settings(asked) => Ok(documents::settings(&asked)),
         Command::Metrics(_) => Ok(documents::metrics()),
-        Command::Openapi => Ok(documents::openapi()),
         command => {
             let loaded = Loaded::load(line.config, &neverstale_settings::environment(), line.flags)?;
             with_settings(command, loaded)
@@ -70,6 +73,6 @@ fn with_settings(command: Command, loaded: Loaded) -> Result<Exit, Failure> {
         Command::Lease(asked) => run::briefly(&settings, installation::lease(&settings, &asked)),
         Command::Doctor(asked) => run::briefly(&settings, doctor::run(&settings, &asked)),
         Command::Audit(asked) => run::briefly(&settings, audit::run(&settings, &asked)),
-        Command::Settings(_) | Command::Metrics(_) | Command::Openapi => unreachable!("they need no settings"),
+        Command::Settings(_) | Command::Metrics(_) => unreachable!("they need no settings"),
     }
 }

@@ -10,7 +10,13 @@ use serde::Serialize;
 /// Writes a result.
 pub(crate) fn result(text: &str) {
     let mut out = io::stdout().lock();
-    best_effort(out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }));
+    best_effort(out.write_all(text.as_bytes()).and_then(|()| {
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
+    }));
 }
 
 /// Writes a result as indented JSON.

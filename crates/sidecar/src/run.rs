@@ -17,6 +17,9 @@ pub(crate) fn briefly(
     command: impl Future<Output = Result<Exit, Failure>>,
 ) -> Result<Exit, Failure> {
     init_logs(&settings.telemetry).map_err(anyhow::Error::from)?;
-    let runtime = Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(command)
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use neverstale_cache::L1Settings;
+use neverstale_cache::{AuditSettings, L1Settings};
 use neverstale_changefeed::FeedSettings;
 use neverstale_flavour::{Flavour, Router};
 use neverstale_lifecycle::LifecycleSettings;
@@ -52,6 +52,8 @@ tree! {
     feed: FeedSettings,
     /// Memory of this process.
     l1: L1Settings,
+    /// Comparing what is served with the database.
+    audit: AuditSettings,
     /// Log lines.
     telemetry: TelemetrySettings,
     /// Threads and the end.
@@ -83,7 +85,10 @@ impl Loaded {
             }
         }
         app_environment(&mut merged, variables, &mut problems);
-        merged.add_environment(variables.iter().map(|(name, text)| (name.as_str(), text.as_str())), &mut problems);
+        merged.add_environment(
+            variables.iter().map(|(name, text)| (name.as_str(), text.as_str())),
+            &mut problems,
+        );
         for (path, text, place) in flags {
             merged.add_text(&path, &text, place);
         }
@@ -117,7 +122,10 @@ impl Settings {
             Err(reason) => refuse("database.schema", reason),
         }
         for path in files(merged) {
-            if let Err(error) = merged.given_path(&path).map_or(Ok(()), |file| std::fs::File::open(file).map(drop)) {
+            if let Err(error) = merged
+                .given_path(&path)
+                .map_or(Ok(()), |file| std::fs::File::open(file).map(drop))
+            {
                 refuse(&path, format!("can't be opened: {error}"));
             }
         }
@@ -135,5 +143,9 @@ impl Settings {
 /// Lists the settings that name a file to read: those that end in `_file`.
 fn files(merged: &Merged) -> Vec<String> {
     let is_file = |path: &str| path.ends_with("_file") && merged.kind(path) == Some(Kind::Path);
-    merged.given().map(|(path, _)| path.to_owned()).filter(|path| is_file(path)).collect()
+    merged
+        .given()
+        .map(|(path, _)| path.to_owned())
+        .filter(|path| is_file(path))
+        .collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! It exists so that what judges the product shares no code with it. It speaks what the contract needs and no more: no TLS, no redirects, no pipelining.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -117,10 +117,10 @@ impl Client {
     pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: neverstale\r\n");
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            write!(request, "{name}: {value}\r\n")?;
         }
         if !body.is_empty() || !matches!(method, "GET" | "HEAD") {
-            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            write!(request, "Content-Length: {}\r\n", body.len())?;
         }
         request.push_str("\r\n");
         let mut request = request.into_bytes();
@@ -157,7 +157,7 @@ impl Client {
         let mut connection = connect(&self.target).await?;
         let mut request = format!("GET {path} HTTP/1.1\r\nHost: neverstale\r\nAccept: text/event-stream\r\n");
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            write!(request, "{name}: {value}\r\n")?;
         }
         request.push_str("\r\n");
         connection.write_all(request.as_bytes()).await?;

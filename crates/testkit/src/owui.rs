@@ -162,13 +162,13 @@ INSERT INTO config (key, value, updated_at) VALUES
             )
         } else {
             format!(
-                r#"
+                r"
 INSERT INTO config (data, version) VALUES (json_build_object(
     'user', json_build_object('permissions', '{DEFAULT_PERMISSIONS}'::json),
     'ui', json_build_object('default_user_role', 'pending', 'enable_signup', true),
     'auth', json_build_object('enable_api_keys', true),
     'rag', json_build_object('top_k', 3, 'openai_api_key', 'sk-global')), 0);
-"#
+"
             )
         };
         write!(sql, "{settings}ANALYZE;").ok();

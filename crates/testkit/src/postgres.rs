@@ -5,6 +5,9 @@
 
 mod cluster;
 mod database;
+mod processes;
+#[cfg(test)]
+mod tests;
 
 use std::{
     env,
@@ -16,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -28,7 +31,7 @@ use crate::{
     supervisor::{Ending, Recipe, Supervised},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// A free port may be taken by somebody else before the server has it.
 const ATTEMPTS: usize = 8;
 /// Names the port of a server that `cargo xtask test` shares between all test processes.
@@ -325,7 +328,7 @@ impl Postgres {
         self.with_process(|process| {
             // The postmaster first, so that it has no further children while they are listed.
             process.signal(signal)?;
-            for child in children_of(process.pid()) {
+            for child in processes::children_of(process.pid()) {
                 kill_process(child, signal).ok();
             }
             Ok(())
@@ -342,96 +345,5 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         // A paused backend would outlive its postmaster.
         self.resume().ok();
-    }
-}
-
-/// The processes whose parent is `parent`: from `/proc` where there is one, else from `ps`.
-fn children_of(parent: Pid) -> Vec<Pid> {
-    let wanted = parent.as_raw_nonzero().to_string();
-    let table = std::fs::read_dir("/proc").ok().map(|entries| {
-        let stats = entries
-            .flatten()
-            .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
-        // "pid (command) state ppid …", where the command may hold spaces and parentheses.
-        stats
-            .filter_map(|stat| {
-                let pid = stat.split(' ').next()?.to_owned();
-                let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_owned();
-                Some((pid, parent))
-            })
-            .collect::<Vec<_>>()
-    });
-    let table = table.filter(|table| !table.is_empty()).unwrap_or_else(|| {
-        let output = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output();
-        let text = output
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
-        let pair = |line: &str| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?.to_owned(), words.next()?.to_owned()))
-        };
-        text.lines().filter_map(pair).collect()
-    });
-    let children = table.iter().filter(|(_, of)| *of == wanted);
-    children
-        .filter_map(|(pid, _)| pid.parse().ok().and_then(Pid::from_raw))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn count(client: &Client) -> i64 {
-        client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0)
-    }
-
-    #[tokio::test]
-    async fn a_commit_outlives_a_killed_postmaster_and_a_crash() {
-        let postgres = Postgres::start(PostgresVersion::from_environment(), &[]).await.unwrap();
-        let client = postgres.connect("postgres").await.unwrap();
-        client
-            .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
-            .await
-            .unwrap();
-        postgres.kill_nine().await.unwrap();
-        postgres.start_again().await.unwrap();
-        let client = postgres.connect("postgres").await.unwrap();
-        client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
-        postgres.crash().await.unwrap();
-        postgres.start_again().await.unwrap();
-        postgres.restart().await.unwrap();
-        assert_eq!(count(&postgres.connect("postgres").await.unwrap()).await, 2);
-    }
-
-    #[tokio::test]
-    async fn a_paused_server_answers_again_when_resumed() {
-        let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
-            .await
-            .unwrap();
-        let client = postgres.connect("postgres").await.unwrap();
-        postgres.pause().unwrap();
-        let unanswered = tokio::time::timeout(Duration::from_millis(100), client.query_one("SELECT 1", &[])).await;
-        assert!(unanswered.is_err());
-        postgres.resume().unwrap();
-        client.query_one("SELECT 1", &[]).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_promoted_standby_takes_writes() {
-        let primary = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
-            .await
-            .unwrap();
-        let client = primary.connect("postgres").await.unwrap();
-        client
-            .batch_execute("CREATE TABLE t (n int); INSERT INTO t VALUES (1)")
-            .await
-            .unwrap();
-        let standby = primary.standby().await.unwrap();
-        let reader = standby.connect("postgres").await.unwrap();
-        assert!(reader.batch_execute("INSERT INTO t VALUES (2)").await.is_err());
-        standby.promote().await.unwrap();
-        reader.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
-        assert_eq!((count(&reader).await, count(&client).await), (2, 1));
     }
 }

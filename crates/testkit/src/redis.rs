@@ -2,6 +2,8 @@
 
 use std::{
     ffi::OsStr,
+    fmt::Write as _,
+    path::PathBuf,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -26,6 +28,7 @@ const ATTEMPTS: usize = 8;
 /// A running Redis. It ends when dropped.
 #[derive(Debug)]
 pub struct Redis {
+    server: PathBuf,
     port: u16,
     options: Vec<String>,
     process: Mutex<Option<Supervised>>,
@@ -40,9 +43,12 @@ impl Redis {
 
     /// Starts a server with further options, such as `["--maxmemory", "8mb"]`.
     pub async fn start_with(options: &[&str]) -> Result<Self> {
+        // Here and not in the loop: what cannot be installed now cannot be installed on another port.
+        let server = redis_server()?.path;
         let home = Scratch::new()?;
         let options = options.iter().map(ToString::to_string).collect();
         let mut redis = Self {
+            server,
             port: free_port()?,
             options,
             process: Mutex::new(None),
@@ -127,7 +133,7 @@ impl Redis {
         );
         let mut request = format!("*{}\r\n", words.len());
         for word in words {
-            request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            write!(request, "${}\r\n{word}\r\n", word.len())?;
         }
         stream.write_all(request.as_bytes()).await?;
         let mut left = 1_usize;
@@ -154,9 +160,8 @@ impl Redis {
     }
 
     async fn launch(&self) -> Result<()> {
-        let server = redis_server()?.path;
         let port = self.port.to_string();
-        let mut words: Vec<&OsStr> = vec![server.as_os_str()];
+        let mut words: Vec<&OsStr> = vec![self.server.as_os_str()];
         let fixed = [
             "--port",
             &port,

@@ -123,7 +123,7 @@ impl SidecarOptions {
 
     /// Sets a variable of the environment.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }

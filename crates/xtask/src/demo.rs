@@ -24,6 +24,8 @@ use crate::{
 };
 
 const ONCE_SECONDS: u64 = 15;
+/// A round of the story takes a few seconds; if it takes this long, something hangs.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// The picture is drawn four times a second.
 const FRAME: Duration = Duration::from_millis(250);
 
@@ -90,7 +92,7 @@ async fn play(options: &DemoOptions, binary: &std::path::Path) -> Result<()> {
         }
         let is_over = options.duration().is_some_and(|duration| began.elapsed() >= duration);
         // A story that has begun a chapter is let to end it, and `--once` means at least one whole round.
-        if is_over && (story.rounds() > 0 || began.elapsed() > Duration::from_secs(120)) {
+        if is_over && (story.rounds() > 0 || began.elapsed() > PATIENCE) {
             break;
         }
     }

@@ -113,9 +113,13 @@ fn count(command: &mut Command) -> Result<Totals> {
         .spawn()
         .with_context(|| format!("run {}", shown(command)))?;
     let errors = child.stderr.take().context("read a test runner")?;
-    let errors = std::thread::spawn(move || relay(errors, |line| eprintln!("{line}")));
+    let errors = std::thread::spawn(move || {
+        relay(errors, |line| {
+            eprintln!("{line}");
+        })
+    });
     let mut totals = relay(child.stdout.take().context("read a test runner")?, |line| {
-        println!("{line}")
+        println!("{line}");
     });
     totals.add(errors.join().unwrap_or_default());
     let status = child.wait()?;

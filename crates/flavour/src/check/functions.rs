@@ -17,7 +17,7 @@ pub(super) enum Kind {
 
 /// Known functions of `pg_catalog` that neither change nor depend on anything but their arguments and the database's encoding.
 const PLAIN: &[&str] = &[
-    "abs", "array_agg", "array_append", "array_cat", "array_length", "array_position", "array_remove", "array_to_json", "bool_and", "bool_or", "btrim",
+    "abs", "array_agg", "array_append", "array_cat", "array_length", "array_position", "array_remove", "array_to_json", "array_to_string", "bool_and", "bool_or", "btrim",
     "cardinality", "ceil", "char_length", "coalesce", "concat", "concat_ws", "convert_to", "count", "date_part", "dense_rank", "encode", "every",
     "first_value", "floor", "generate_series", "generate_subscripts", "greatest", "json_agg", "json_array_elements", "json_array_elements_text",
     "json_array_length", "json_build_array", "json_build_object", "json_each", "json_each_text", "json_object_agg", "json_object_keys", "json_typeof",

@@ -4,8 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Table;
-
 /// One place a value may come from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
@@ -16,6 +14,8 @@ pub(super) enum Origin {
     Recursion { cte: usize, column: usize },
     /// A column of what a function in FROM gives for values of these origins, such as the elements of an array.
     Call { function: String, origins: OriginSet },
+    /// What is computed from parameters and literals alone, by its text.
+    Expression(String),
     /// An expression that does not hand a value through unchanged.
     Computed,
 }
@@ -27,7 +27,7 @@ impl Origin {
     /// the first step has no recursion to lean on, and every reference in it must be covered like any other.
     pub(super) fn is_grounded(&self, covered: &[bool]) -> bool {
         match self {
-            Self::Param(_) | Self::Literal(_) | Self::Recursion { .. } => true,
+            Self::Param(_) | Self::Literal(_) | Self::Expression(_) | Self::Recursion { .. } => true,
             Self::Column { reference, .. } => covered[*reference],
             Self::Call { origins, .. } => origins.iter().all(|origin| origin.is_grounded(covered)),
             Self::Computed => false,
@@ -111,9 +111,8 @@ pub(super) struct Cte {
 }
 
 /// All that is learnt while a statement is read.
-#[derive(Debug)]
-pub(super) struct Tracer<'t> {
-    pub(super) tables: &'t [Table],
+#[derive(Debug, Default)]
+pub(super) struct Tracer {
     pub(super) references: Vec<Reference>,
     pub(super) bindings: Vec<Binding>,
     pub(super) calls: Vec<TagCall>,
@@ -129,21 +128,7 @@ pub(super) struct Tracer<'t> {
     pub(super) visible: Vec<usize>,
 }
 
-impl<'t> Tracer<'t> {
-    pub(super) fn new(tables: &'t [Table]) -> Self {
-        Self {
-            tables,
-            references: Vec::new(),
-            bindings: Vec::new(),
-            calls: Vec::new(),
-            params: BTreeMap::new(),
-            clock_line: None,
-            frames: Vec::new(),
-            ctes: Vec::new(),
-            visible: Vec::new(),
-        }
-    }
-
+impl Tracer {
     pub(super) fn cte_named(&self, name: &str) -> Option<&Cte> {
         self.visible.iter().rev().map(|index| &self.ctes[*index]).find(|cte| cte.name == name)
     }
@@ -163,6 +148,9 @@ impl<'t> Tracer<'t> {
                 }
                 Origin::Literal(text) => {
                     expanded.insert(("'".to_owned(), text.clone()));
+                }
+                Origin::Expression(text) => {
+                    expanded.insert(("=".to_owned(), text.clone()));
                 }
                 Origin::Column { reference, column } => {
                     expanded.insert((self.references[*reference].table.clone(), column.clone()));

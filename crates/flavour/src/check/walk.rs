@@ -17,7 +17,7 @@ type Columns = Vec<(String, OriginSet)>;
 const SIMPLER: &str = "write it with plain SELECTs, inner and left joins, CTEs and subqueries";
 
 /// Reads a query; gives its output columns.
-pub(super) fn query(tracer: &mut Tracer<'_>, query: &Query) -> Result<Columns, Refusal> {
+pub(super) fn query(tracer: &mut Tracer, query: &Query) -> Result<Columns, Refusal> {
     let depth = tracer.visible.len();
     if !query.locks.is_empty() || query.for_clause.is_some() || query.fetch.is_some() || !query.pipe_operators.is_empty() {
         return Err(refuse(1, "locking clauses and dialect extensions are not allowed", SIMPLER));
@@ -38,7 +38,7 @@ pub(super) fn query(tracer: &mut Tracer<'_>, query: &Query) -> Result<Columns, R
     Ok(columns)
 }
 
-fn common_table(tracer: &mut Tracer<'_>, cte: &sqlparser::ast::Cte, is_recursive: bool) -> Result<(), Refusal> {
+fn common_table(tracer: &mut Tracer, cte: &sqlparser::ast::Cte, is_recursive: bool) -> Result<(), Refusal> {
     let name = fold(&cte.alias.name);
     let names: Vec<String> = cte.alias.columns.iter().map(|column| fold(&column.name)).collect();
     let depth = tracer.visible.len();
@@ -69,7 +69,7 @@ fn common_table(tracer: &mut Tracer<'_>, cte: &sqlparser::ast::Cte, is_recursive
     Ok(())
 }
 
-fn body(tracer: &mut Tracer<'_>, set: &SetExpr, order_by: Option<&OrderBy>) -> Result<Columns, Refusal> {
+fn body(tracer: &mut Tracer, set: &SetExpr, order_by: Option<&OrderBy>) -> Result<Columns, Refusal> {
     match set {
         SetExpr::Select(inner) => select(tracer, inner, order_by),
         SetExpr::Query(inner) => query(tracer, inner),
@@ -115,7 +115,7 @@ fn renamed(mut columns: Columns, names: &[String]) -> Columns {
     columns
 }
 
-fn select(tracer: &mut Tracer<'_>, select: &Select, order_by: Option<&OrderBy>) -> Result<Columns, Refusal> {
+fn select(tracer: &mut Tracer, select: &Select, order_by: Option<&OrderBy>) -> Result<Columns, Refusal> {
     let plain = select.into.is_none() && select.top.is_none() && select.lateral_views.is_empty() && select.prewhere.is_none()
         && select.qualify.is_none() && select.named_window.is_empty() && select.connect_by.is_none() && select.cluster_by.is_empty()
         && select.distribute_by.is_empty() && select.sort_by.is_empty() && select.value_table_mode.is_none() && select.exclude.is_none();
@@ -149,13 +149,13 @@ fn select(tracer: &mut Tracer<'_>, select: &Select, order_by: Option<&OrderBy>) 
     Ok(columns)
 }
 
-fn order(tracer: &mut Tracer<'_>, order_by: Option<&OrderBy>) -> Result<(), Refusal> {
+fn order(tracer: &mut Tracer, order_by: Option<&OrderBy>) -> Result<(), Refusal> {
     let Some(order_by) = order_by else { return Ok(()) };
     let OrderByKind::Expressions(exprs) = &order_by.kind else { return Err(refuse(1, "ORDER BY ALL is not understood", SIMPLER)) };
     exprs.iter().try_for_each(|by| expr::read(tracer, &by.expr).map(drop))
 }
 
-fn projection(tracer: &mut Tracer<'_>, items: &[SelectItem]) -> Result<Columns, Refusal> {
+fn projection(tracer: &mut Tracer, items: &[SelectItem]) -> Result<Columns, Refusal> {
     let mut columns = Columns::new();
     for item in items {
         match item {
@@ -186,11 +186,11 @@ fn star(relation: Relation, line: u64) -> Result<Columns, Refusal> {
     }
 }
 
-fn relation_named(tracer: &Tracer<'_>, alias: &str) -> Option<Relation> {
+fn relation_named(tracer: &Tracer, alias: &str) -> Option<Relation> {
     tracer.frames.iter().rev().flat_map(|frame| &frame.relations).find(|(name, _)| name == alias).map(|(_, relation)| relation.clone())
 }
 
-fn from(tracer: &mut Tracer<'_>, item: &TableWithJoins) -> Result<(), Refusal> {
+fn from(tracer: &mut Tracer, item: &TableWithJoins) -> Result<(), Refusal> {
     factor(tracer, &item.relation)?;
     for join in &item.joins {
         let first_reference = tracer.references.len();
@@ -206,7 +206,7 @@ fn from(tracer: &mut Tracer<'_>, item: &TableWithJoins) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn factor(tracer: &mut Tracer<'_>, table: &TableFactor) -> Result<(), Refusal> {
+fn factor(tracer: &mut Tracer, table: &TableFactor) -> Result<(), Refusal> {
     let (alias, relation) = match table {
         TableFactor::Table { name, alias, args: None, version: None, with_ordinality: false, partitions, json_path: None, sample: None, with_hints, index_hints }
             if partitions.is_empty() && with_hints.is_empty() && index_hints.is_empty() =>
@@ -279,7 +279,7 @@ fn opaque(alias: Option<&TableAlias>, function: Option<&Ident>, origins: OriginS
 }
 
 /// Reads a condition; each of its conjuncts that compares a key may bind a reference from `first_reference` on.
-fn conjuncts(tracer: &mut Tracer<'_>, condition: &Expr, first_reference: usize) -> Result<(), Refusal> {
+fn conjuncts(tracer: &mut Tracer, condition: &Expr, first_reference: usize) -> Result<(), Refusal> {
     match condition {
         Expr::Nested(inner) => conjuncts(tracer, inner, first_reference),
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
@@ -313,7 +313,7 @@ fn conjuncts(tracer: &mut Tracer<'_>, condition: &Expr, first_reference: usize) 
     }
 }
 
-fn bind(tracer: &mut Tracer<'_>, key: &Source, source: &Source, is_element: bool, first_reference: usize) {
+fn bind(tracer: &mut Tracer, key: &Source, source: &Source, is_element: bool, first_reference: usize) {
     let Some((reference, column)) = &key.column else { return };
     let is_own = tracer.frames.last().is_some_and(|frame| {
         frame.relations.iter().any(|(_, relation)| matches!(relation, Relation::Base(index) if index == reference))

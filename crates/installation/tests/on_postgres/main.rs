@@ -2,6 +2,11 @@
 //!
 //! Numbers in brackets are those of the histories behind PROTOCOL §11.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests measure real time, and the server's programs may be named by the environment"
+)]
+
 mod app;
 mod changing;
 mod committing;

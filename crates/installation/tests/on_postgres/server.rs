@@ -158,8 +158,11 @@ fn other_user(directory: &Path) -> Result<Option<u32>> {
     ))
 }
 
-/// Directory of the newest installed server's programs.
+/// Directory of the server's programs: as `NEVERSTALE_TEST_POSTGRES_BIN` says, or the newest installed.
 fn programs() -> Result<PathBuf> {
+    if let Some(chosen) = std::env::var_os("NEVERSTALE_TEST_POSTGRES_BIN") {
+        return Ok(chosen.into());
+    }
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

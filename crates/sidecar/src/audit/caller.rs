@@ -37,15 +37,23 @@ impl Caller {
     pub(super) fn new(address: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
         let token = token_file.map(read).transpose().map_err(Failure::usage)?;
-        Ok(Self { address: address.to_owned(), token: token.map(|token| token.trim().to_owned()) })
+        Ok(Self {
+            address: address.to_owned(),
+            token: token.map(|token| token.trim().to_owned()),
+        })
     }
 
     /// Reads one path, fully consistent.
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let answered = timeout(LIMIT, self.ask(path)).await.unwrap_or_else(|_| Err(anyhow!("no answer within {LIMIT:?}")));
+        let answered = timeout(LIMIT, self.ask(path))
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("no answer within {LIMIT:?}")));
         answered
             .with_context(|| format!("read {path} from the sidecar at {}", self.address))
-            .map_err(|error| Failure { exit: Exit::Unavailable, error })
+            .map_err(|error| Failure {
+                exit: Exit::Unavailable,
+                error,
+            })
     }
 
     async fn ask(&self, path: &str) -> anyhow::Result<Answer> {
@@ -73,7 +81,10 @@ async fn exchange(
     let answer = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
-        let position = answer.headers().get("neverstale-position").and_then(|token| token.to_str().ok()?.parse().ok());
+        let position = answer
+            .headers()
+            .get("neverstale-position")
+            .and_then(|token| token.to_str().ok()?.parse().ok());
         let body = answer.into_body().collect().await?.to_bytes();
         // Without a sender the connection ends, and with it the other half of this pair.
         drop(sender);

@@ -52,18 +52,32 @@ async fn compare(client: &Client, first: anyhow::Result<Look>) -> anyhow::Result
 async fn look(client: &Client, clock: Clock) -> anyhow::Result<Look> {
     let before = clock.now();
     let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-    let server_us = client.query_one(sql, &[]).await.context("ask for the server's time")?.get(0);
+    let server_us = client
+        .query_one(sql, &[])
+        .await
+        .context("ask for the server's time")?
+        .get(0);
     let doubt = clock.now().since(before) / 2;
     let moment = before.plus(doubt);
     let wall_ms = clock.wall_ms() - doubt.as_millis() as i64;
-    Ok(Look { clock, moment, wall_ms, server_us, doubt })
+    Ok(Look {
+        clock,
+        moment,
+        wall_ms,
+        server_us,
+        doubt,
+    })
 }
 
 fn difference(look: &Look) -> Finding {
     let difference_ms = look.wall_ms - look.server_us / 1_000;
     let what = format!("our wall clock differs from the database's by {difference_ms} ms");
     if difference_ms.abs() > DIFFERENCE_MS_MAX + look.doubt.as_millis() as i64 {
-        Finding::warn("clock.difference", what, "let both machines follow a time service; sessions and keys expire by it")
+        Finding::warn(
+            "clock.difference",
+            what,
+            "let both machines follow a time service; sessions and keys expire by it",
+        )
     } else {
         Finding::ok("clock.difference", what)
     }
@@ -96,7 +110,13 @@ mod tests {
         clock.advance(Duration::from_secs_f64(seconds));
         let (moment, wall_ms) = (clock.now(), clock.wall_ms());
         let server_us = (server_seconds * 1e6) as i64;
-        Look { clock, moment, wall_ms, server_us, doubt: Duration::from_micros(50) }
+        Look {
+            clock,
+            moment,
+            wall_ms,
+            server_us,
+            doubt: Duration::from_micros(50),
+        }
     }
 
     #[test]

@@ -10,30 +10,62 @@ const CHECK: &str = "redis";
 
 pub(super) async fn examine(settings: &RedisSettings) -> Finding {
     if settings.url.is_none() {
-        return Finding::ok(CHECK, "no Redis is set: the sidecar runs on L1 alone and listens to Postgres itself");
+        return Finding::ok(
+            CHECK,
+            "no Redis is set: the sidecar runs on L1 alone and listens to Postgres itself",
+        );
     }
     match probe(settings).await {
         Ok(report) => judge(&report, Duration::from_millis(settings.budget_ms)),
         Err(error) => {
             let what = format!("{:#}", anyhow::Error::from(error));
-            Finding::warn(CHECK, what, "reads stay correct and miss L2; check the address and the network")
+            Finding::warn(
+                CHECK,
+                what,
+                "reads stay correct and miss L2; check the address and the network",
+            )
         }
     }
 }
 
 fn judge(report: &ProbeReport, budget: Duration) -> Finding {
-    let ProbeReport { target, kind, round_trip, version, role, eviction_policy, .. } = report;
-    let what = format!("{target} ({kind}, version {version}) answers in {round_trip:.0?} and evicts by {eviction_policy}");
+    let ProbeReport {
+        target,
+        kind,
+        round_trip,
+        version,
+        role,
+        eviction_policy,
+        ..
+    } = report;
+    let what =
+        format!("{target} ({kind}, version {version}) answers in {round_trip:.0?} and evicts by {eviction_policy}");
     if role != "master" {
-        return Finding::warn(CHECK, format!("{what}, but is a {role}"), "point redis.url at the primary: L2 writes");
+        return Finding::warn(
+            CHECK,
+            format!("{what}, but is a {role}"),
+            "point redis.url at the primary: L2 writes",
+        );
     }
     if *round_trip * 2 > budget {
-        return Finding::warn(CHECK, what, format!("raise redis.budget_ms above {}, or move Redis nearer", budget.as_millis()));
+        return Finding::warn(
+            CHECK,
+            what,
+            format!(
+                "raise redis.budget_ms above {}, or move Redis nearer",
+                budget.as_millis()
+            ),
+        );
     }
     match (eviction_policy.as_str(), report.memory_bytes_max) {
         ("noeviction", Some(bytes)) => {
-            let next_step = "set maxmemory-policy volatile-lru (all our keys expire), or give the sidecars a Redis of their own";
-            Finding::warn(CHECK, format!("{what}: at its {bytes} bytes it refuses writes, the application's too"), next_step)
+            let next_step =
+                "set maxmemory-policy volatile-lru (all our keys expire), or give the sidecars a Redis of their own";
+            Finding::warn(
+                CHECK,
+                format!("{what}: at its {bytes} bytes it refuses writes, the application's too"),
+                next_step,
+            )
         }
         (policy, Some(_)) if policy.starts_with("allkeys") => {
             let next_step = "the application's own keys may be evicted too, sessions among them; volatile-lru keeps those without expiry";

@@ -8,7 +8,9 @@ use tokio_postgres::Client;
 use super::Finding;
 
 pub(super) async fn examine(client: &Client, flavour: &Flavour, app_schema: &str) -> Vec<Finding> {
-    let probed = probe(client, flavour, app_schema).await.context("probe the installation");
+    let probed = probe(client, flavour, app_schema)
+        .await
+        .context("probe the installation");
     let probe = match probed {
         Ok(probe) => probe,
         Err(error) => return vec![Finding::unanswered("rights.install", &error)],
@@ -27,7 +29,12 @@ pub(super) async fn examine(client: &Client, flavour: &Flavour, app_schema: &str
 
 fn may_install(probe: &Probe) -> Finding {
     const CHECK: &str = "rights.install";
-    let foreign: Vec<&str> = probe.tables.iter().filter(|table| !table.owned).map(|table| table.name.as_str()).collect();
+    let foreign: Vec<&str> = probe
+        .tables
+        .iter()
+        .filter(|table| !table.owned)
+        .map(|table| table.name.as_str())
+        .collect();
     let may_make_schema = probe.owns_schema.unwrap_or(probe.may_create_schema);
     if foreign.is_empty() && may_make_schema {
         return Finding::ok(CHECK, "this role may install: it has the rights of the tables' owner");
@@ -38,32 +45,60 @@ fn may_install(probe: &Probe) -> Finding {
         format!("it does not own {}", foreign.join(", "))
     };
     let what = format!("this role may not install: {lacks}");
-    Finding::warn(CHECK, what, "run install, suspend and resume as the tables' owner; serving needs less")
+    Finding::warn(
+        CHECK,
+        what,
+        "run install, suspend and resume as the tables' owner; serving needs less",
+    )
 }
 
 fn row_security(probe: &Probe) -> Finding {
-    let with: Vec<&str> = probe.tables.iter().filter(|table| table.row_security).map(|table| table.name.as_str()).collect();
+    let with: Vec<&str> = probe
+        .tables
+        .iter()
+        .filter(|table| table.row_security)
+        .map(|table| table.name.as_str())
+        .collect();
     if with.is_empty() {
         return Finding::ok("rights.row_security", "no watched table has row security");
     }
     let what = format!("row security is on for {}", with.join(", "));
-    Finding::warn("rights.row_security", what, "connect as the tables' owner or a role with BYPASSRLS: others get errors instead of fewer rows")
+    Finding::warn(
+        "rights.row_security",
+        what,
+        "connect as the tables' owner or a role with BYPASSRLS: others get errors instead of fewer rows",
+    )
 }
 
 fn noise(probe: &Probe) -> Finding {
     let tables = probe.tables.iter().filter(|table| !table.before_update.is_empty());
-    let with: Vec<String> = tables.map(|table| format!("{} ({})", table.name, table.before_update.join(", "))).collect();
+    let with: Vec<String> = tables
+        .map(|table| format!("{} ({})", table.name, table.before_update.join(", ")))
+        .collect();
     if with.is_empty() {
-        return Finding::ok("triggers.noise", "updates of unwatched columns cost nothing: our triggers name their columns");
+        return Finding::ok(
+            "triggers.noise",
+            "updates of unwatched columns cost nothing: our triggers name their columns",
+        );
     }
-    let what = format!("other BEFORE UPDATE triggers may change watched columns: {}", with.join("; "));
-    Finding::warn("triggers.noise", what, "nothing, if updates are fast enough: ours then compares the rows at every update of these tables")
+    let what = format!(
+        "other BEFORE UPDATE triggers may change watched columns: {}",
+        with.join("; ")
+    );
+    Finding::warn(
+        "triggers.noise",
+        what,
+        "nothing, if updates are fast enough: ours then compares the rows at every update of these tables",
+    )
 }
 
 /// Lists what a sidecar must read and this role may not.
 async fn unreadable(client: &Client, flavour: &Flavour, app_schema: &str) -> anyhow::Result<Vec<String>> {
     let tables: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
-    let rows = client.query(UNREADABLE, &[&app_schema, &tables]).await.context("ask which tables may be read")?;
+    let rows = client
+        .query(UNREADABLE, &[&app_schema, &tables])
+        .await
+        .context("ask which tables may be read")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -79,19 +114,34 @@ fn may_read(missing: &[String]) -> Finding {
         return Finding::ok("rights.read", "this role may read all that a sidecar reads");
     }
     let what = format!("this role may not read {}", missing.join(", "));
-    Finding::fail("rights.read", what, "run neverstale install --reader ROLE as the tables' owner")
+    Finding::fail(
+        "rights.read",
+        what,
+        "run neverstale install --reader ROLE as the tables' owner",
+    )
 }
 
 fn whole(verdict: &Verdict) -> Vec<Finding> {
     const CHECK: &str = "installation";
     if verdict.is_green() {
-        return vec![Finding::ok(CHECK, "every trigger, function and table of ours is there and of this version")];
+        return vec![Finding::ok(
+            CHECK,
+            "every trigger, function and table of ours is there and of this version",
+        )];
     }
     let finding = |finding: &neverstale_installation::Finding| {
         let (what, next_step) = (finding.problem.statement(), finding.problem.next_step());
-        let what = if finding.object.is_empty() { what.to_owned() } else { format!("{}: {what}", finding.object) };
+        let what = if finding.object.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{}: {what}", finding.object)
+        };
         // A suspended installation is what the operator asked for.
-        if finding.problem == Problem::Suspended { Finding::warn(CHECK, what, next_step) } else { Finding::fail(CHECK, what, next_step) }
+        if finding.problem == Problem::Suspended {
+            Finding::warn(CHECK, what, next_step)
+        } else {
+            Finding::fail(CHECK, what, next_step)
+        }
     };
     verdict.findings.iter().map(finding).collect()
 }

@@ -16,7 +16,10 @@ pub(super) async fn examine(client: &Client) -> Vec<Finding> {
 }
 
 async fn ask(client: &Client) -> anyhow::Result<Vec<Finding>> {
-    let row = client.query_one(SERVER, &[]).await.context("ask the server about itself")?;
+    let row = client
+        .query_one(SERVER, &[])
+        .await
+        .context("ask the server about itself")?;
     let (is_standby, is_read_only, version): (bool, bool, String) = (row.get(0), row.get(1), row.get(2));
     let (used, max): (i64, i64) = (row.get(3), row.get(4));
     let (role, overrides): (String, Vec<String>) = (row.get(5), row.get(6));
@@ -42,7 +45,11 @@ fn primary(is_standby: bool, is_read_only: bool, version: &str) -> Finding {
         Finding::fail("database.primary", what, "point DATABASE_URL at the primary")
     } else if is_read_only {
         let what = format!("PostgreSQL {version} starts our transactions read-only");
-        Finding::warn("database.primary", what, "unset default_transaction_read_only for this role: install and prune write")
+        Finding::warn(
+            "database.primary",
+            what,
+            "unset default_transaction_read_only for this role: install and prune write",
+        )
     } else {
         Finding::ok("database.primary", format!("PostgreSQL {version} is the primary"))
     }
@@ -51,7 +58,11 @@ fn primary(is_standby: bool, is_read_only: bool, version: &str) -> Finding {
 fn room(used: i64, max: i64) -> Finding {
     let what = format!("{used} of {max} connections are in use");
     if used * 100 >= max * CROWDED_PERCENT {
-        Finding::warn("database.connections", what, "raise max_connections or lower the pools; each sidecar takes database.fill_connections and two")
+        Finding::warn(
+            "database.connections",
+            what,
+            "raise max_connections or lower the pools; each sidecar takes database.fill_connections and two",
+        )
     } else {
         Finding::ok("database.connections", what)
     }
@@ -61,13 +72,20 @@ fn replication_role(ours: &str, overrides: &[String]) -> Finding {
     const CHECK: &str = "database.replica_role";
     if ours != "origin" {
         let what = format!("our sessions run with session_replication_role = {ours}");
-        return Finding::warn(CHECK, what, "unset it for this role; our triggers fire all the same, the application's own do not");
+        return Finding::warn(
+            CHECK,
+            what,
+            "unset it for this role; our triggers fire all the same, the application's own do not",
+        );
     }
     if overrides.is_empty() {
         return Finding::ok(CHECK, "nobody's sessions run with another session_replication_role");
     }
     let who = overrides.join(", ");
-    Finding::ok(CHECK, format!("session_replication_role is set for {who}; our triggers are ENABLE ALWAYS and fire all the same"))
+    Finding::ok(
+        CHECK,
+        format!("session_replication_role is set for {who}; our triggers are ENABLE ALWAYS and fire all the same"),
+    )
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use neverstale_testkit::{Answer, Client, user_id};
+use neverstale_testkit::{Answer, Client, Sidecar, user_id};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -172,7 +172,7 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
-        let Some(mut client) = self.stage.sidecars.get(self.sidecar).map(|sidecar| sidecar.api()) else {
+        let Some(mut client) = self.stage.sidecars.get(self.sidecar).map(Sidecar::api) else {
             return;
         };
         let mut bursts = tokio::time::interval(BURST_EVERY);

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
-use neverstale_testkit::{Client, api_key, user_id};
+use neverstale_testkit::{Client, Sidecar, api_key, user_id};
 use serde_json::Value;
 
 use super::{
@@ -42,7 +42,7 @@ impl Picture {
             is_live,
             began: Instant::now(),
             drawn: None,
-            admins: stage.sidecars.iter().map(neverstale_testkit::Sidecar::admin).collect(),
+            admins: stage.sidecars.iter().map(Sidecar::admin).collect(),
             before: vec![0; stage.sidecars.len()],
             told: VecDeque::new(),
             complaints: VecDeque::new(),

@@ -3,7 +3,7 @@
 //! The sentence is the `description` in Cargo.toml, and the first one of `lib.rs` must be the same. The table is written between two
 //! marks by `cargo xtask tidy --write` and compared without.
 
-use std::fs;
+use std::{fmt::Write, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -91,10 +91,7 @@ fn table(packages: &[Package]) -> String {
         } else {
             needs.join(", ")
         };
-        table.push_str(&format!(
-            "| `{}` | {} | {needs} |\n",
-            package.directory, package.description
-        ));
+        writeln!(table, "| `{}` | {} | {needs} |", package.directory, package.description).ok();
     }
     table
 }

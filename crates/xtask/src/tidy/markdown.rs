@@ -2,8 +2,6 @@
 //!
 //! Looks only where a writer said that it is code (back-ticks and fences) or a link, and only at what looks like ours; prose is not judged.
 
-use anyhow::Result;
-
 use super::{Tree, crates::Package, read};
 
 /// Documents that the binary writes: what they name is what there is.
@@ -23,7 +21,7 @@ struct Known {
 }
 
 /// What is wrong with the repository's Markdown.
-pub(super) fn check(tree: &Tree, packages: &[Package]) -> Result<Vec<String>> {
+pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<String> {
     let of_programs = |file: &&str| {
         [
             "crates/sidecar/",
@@ -49,7 +47,7 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Result<Vec<String>> {
             let place = format!("{document}:{number}");
             match piece {
                 Piece::Link(target) => {
-                    problems.extend(link(tree, document, target).map(|problem| format!("{place}: {problem}")))
+                    problems.extend(link(tree, document, target).map(|problem| format!("{place}: {problem}")));
                 }
                 Piece::Code(code) => {
                     problems.extend(path(tree, code).map(|problem| format!("{place}: {problem}")));
@@ -69,7 +67,7 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(problems)
+    problems
 }
 
 /// A part of a document that names things.

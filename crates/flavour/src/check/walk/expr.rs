@@ -15,7 +15,33 @@ use super::{fold, line, query, relation_named};
 const KNOWN: &str = "use built-in functions that are not volatile, and neverstale.tag";
 
 /// Reads an expression; gives what it hands through.
-pub(super) fn read(tracer: &mut Tracer<'_>, expr: &Expr) -> Result<Source, Refusal> {
+pub(super) fn read(tracer: &mut Tracer, expr: &Expr) -> Result<Source, Refusal> {
+    let source = read_parts(tracer, expr)?;
+    if source.origins.contains(&Origin::Computed) && is_constant(expr) {
+        return Ok(Source::of(Origin::Expression(expr.to_string())));
+    }
+    Ok(source)
+}
+
+/// Whether an expression is computed from parameters and literals alone, so that the same text means the same value throughout the statement.
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) => true,
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        Expr::BinaryOp { left, right, .. } => is_constant(left) && is_constant(right),
+        Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
+            is_constant(inner) && [substring_from, substring_for].into_iter().flatten().all(|bound| is_constant(bound))
+        }
+        Expr::Function(Function { name, args: FunctionArguments::List(list), over: None, filter: None, .. }) => {
+            functions::kind(&qualified_name(name)) == Some(Kind::Plain)
+                && list.clauses.is_empty()
+                && list.args.iter().all(|arg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) if is_constant(inner)))
+        }
+        _ => false,
+    }
+}
+
+fn read_parts(tracer: &mut Tracer, expr: &Expr) -> Result<Source, Refusal> {
     match expr {
         Expr::Identifier(ident) => bare(tracer, ident),
         Expr::CompoundIdentifier(idents) => qualified(tracer, idents),
@@ -59,7 +85,7 @@ pub(super) fn read(tracer: &mut Tracer<'_>, expr: &Expr) -> Result<Source, Refus
     }
 }
 
-fn all<'e>(tracer: &mut Tracer<'_>, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Source, Refusal> {
+fn all<'e>(tracer: &mut Tracer, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Source, Refusal> {
     for expr in exprs {
         read(tracer, expr)?;
     }
@@ -67,7 +93,7 @@ fn all<'e>(tracer: &mut Tracer<'_>, exprs: impl IntoIterator<Item = &'e Expr>) -
 }
 
 /// Reads `array[…]`; the parser takes `alias.column[…]` apart in its own way.
-fn subscripted(tracer: &mut Tracer<'_>, root: &Expr, chain: &[AccessExpr]) -> Result<Source, Refusal> {
+fn subscripted(tracer: &mut Tracer, root: &Expr, chain: &[AccessExpr]) -> Result<Source, Refusal> {
     let subscripts = match (root, chain) {
         (Expr::Identifier(alias), [AccessExpr::Dot(Expr::Identifier(column)), rest @ ..]) => {
             qualified(tracer, &[alias.clone(), column.clone()])?;
@@ -93,7 +119,7 @@ fn subscripted(tracer: &mut Tracer<'_>, root: &Expr, chain: &[AccessExpr]) -> Re
     Ok(Source::computed())
 }
 
-fn literal(tracer: &mut Tracer<'_>, value: &Value, line: u64) -> Result<Source, Refusal> {
+fn literal(tracer: &mut Tracer, value: &Value, line: u64) -> Result<Source, Refusal> {
     match value {
         Value::Placeholder(name) => {
             let number = name.strip_prefix('$').and_then(|digits| digits.parse().ok());
@@ -107,7 +133,7 @@ fn literal(tracer: &mut Tracer<'_>, value: &Value, line: u64) -> Result<Source, 
     }
 }
 
-fn cast(tracer: &mut Tracer<'_>, inner: &Expr, data_type: &DataType) -> Result<Source, Refusal> {
+fn cast(tracer: &mut Tracer, inner: &Expr, data_type: &DataType) -> Result<Source, Refusal> {
     let source = read(tracer, inner)?;
     let name = data_type.to_string().to_lowercase();
     if !functions::is_known_type(&name) {
@@ -122,7 +148,7 @@ fn cast(tracer: &mut Tracer<'_>, inner: &Expr, data_type: &DataType) -> Result<S
     Ok(Source::computed())
 }
 
-fn bare(tracer: &mut Tracer<'_>, ident: &Ident) -> Result<Source, Refusal> {
+fn bare(tracer: &mut Tracer, ident: &Ident) -> Result<Source, Refusal> {
     let name = fold(ident);
     for frame in tracer.frames.iter().rev() {
         for (alias, relation) in frame.relations.iter().rev() {
@@ -154,7 +180,7 @@ fn bare(tracer: &mut Tracer<'_>, ident: &Ident) -> Result<Source, Refusal> {
     Err(refuse(line(ident), format!("`{name}` is unknown here"), "write alias.column"))
 }
 
-fn qualified(tracer: &mut Tracer<'_>, idents: &[Ident]) -> Result<Source, Refusal> {
+fn qualified(tracer: &mut Tracer, idents: &[Ident]) -> Result<Source, Refusal> {
     let [alias, column] = idents else {
         return Err(refuse(idents.first().map_or(1, line), "a name with more than two parts is not understood", "write alias.column"));
     };
@@ -174,7 +200,7 @@ fn qualified(tracer: &mut Tracer<'_>, idents: &[Ident]) -> Result<Source, Refusa
     }
 }
 
-fn call(tracer: &mut Tracer<'_>, function: &Function) -> Result<Source, Refusal> {
+fn call(tracer: &mut Tracer, function: &Function) -> Result<Source, Refusal> {
     let name = qualified_name(&function.name);
     let at = function.name.0.first().and_then(|part| part.as_ident()).map_or(1, line);
     if let "neverstale.tag" | "neverstale.tag_hashed" = name.as_str() {
@@ -210,7 +236,7 @@ fn call(tracer: &mut Tracer<'_>, function: &Function) -> Result<Source, Refusal>
     })
 }
 
-fn tag(tracer: &mut Tracer<'_>, function: &Function, is_hashed: bool, at: u64) -> Result<Source, Refusal> {
+fn tag(tracer: &mut Tracer, function: &Function, is_hashed: bool, at: u64) -> Result<Source, Refusal> {
     let mut args = arguments(tracer, &function.args, at)?.into_iter();
     let rule = args.next().and_then(|source| match source.origins.into_iter().next() {
         Some(Origin::Literal(rule)) => Some(rule),
@@ -221,7 +247,7 @@ fn tag(tracer: &mut Tracer<'_>, function: &Function, is_hashed: bool, at: u64) -
     Ok(Source::computed())
 }
 
-fn arguments(tracer: &mut Tracer<'_>, args: &FunctionArguments, at: u64) -> Result<Vec<Source>, Refusal> {
+fn arguments(tracer: &mut Tracer, args: &FunctionArguments, at: u64) -> Result<Vec<Source>, Refusal> {
     let FunctionArguments::List(list) = args else {
         return if matches!(args, FunctionArguments::None) { Ok(Vec::new()) } else { Err(refuse(at, "a subquery as argument needs its own parentheses", "write f((SELECT …))")) };
     };
@@ -243,7 +269,7 @@ fn arguments(tracer: &mut Tracer<'_>, args: &FunctionArguments, at: u64) -> Resu
 }
 
 /// Reads a function in FROM; every column of its result is taken to come from all of its arguments.
-pub(super) fn table_function(tracer: &mut Tracer<'_>, name: &ObjectName, args: &[FunctionArg]) -> Result<OriginSet, Refusal> {
+pub(super) fn table_function(tracer: &mut Tracer, name: &ObjectName, args: &[FunctionArg]) -> Result<OriginSet, Refusal> {
     let name_text = qualified_name(name);
     let at = name.0.first().and_then(|part| part.as_ident()).map_or(1, line);
     if functions::kind(&name_text) != Some(Kind::Plain) {

@@ -18,13 +18,16 @@ pub(super) struct Change {
     pub(super) register: Option<(String, String)>,
 }
 
+/// Reads what an answer shows.
+type Observe = Box<dyn Fn(&Answer) -> Result<String> + Send + Sync>;
+
 /// One read and what it must show after the change; before, it must show something else.
 pub(super) struct Look {
     pub(super) path: String,
     pub(super) body: Option<Value>,
     /// Secret-bearing answers are given over the Unix socket only.
     pub(super) is_secret: bool,
-    pub(super) observe: Box<dyn Fn(&Answer) -> Result<String> + Send + Sync>,
+    pub(super) observe: Observe,
     pub(super) expected: String,
 }
 

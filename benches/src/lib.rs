@@ -1,1 +1,0 @@
-//! Measures what users feel, beside raw hyper, Postgres and Redis in the same run.

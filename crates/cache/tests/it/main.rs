@@ -1,0 +1,8 @@
+//! The cache and everything below it, in process, over real Postgres and Redis, with real faults.
+
+mod pods;
+
+mod faults;
+mod histories;
+mod reads;
+mod tiers;

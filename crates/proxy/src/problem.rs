@@ -1,0 +1,187 @@
+//! The one place where what went wrong becomes an HTTP answer (RFC 9457).
+//!
+//! A problem says what its caller may know; causes go to the log, here and nowhere else.
+
+use std::{error::Error, iter::successors};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use neverstale_cache::ReadError;
+use neverstale_changefeed::FeedError;
+use neverstale_flavour::RouteError;
+use neverstale_wire::{Problem, ProblemKind};
+
+use crate::{body::Body, names};
+
+/// A request that is answered with a problem.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) problem: Problem,
+    /// Where HTTP has a more exact status than the kind of problem.
+    status: Option<StatusCode>,
+    allow: Option<&'static str>,
+    challenge: Option<&'static str>,
+}
+
+impl Failure {
+    pub(crate) fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Problem::new(ProblemKind::Malformed, detail).into()
+    }
+
+    /// A path that the contract does not have.
+    pub(crate) fn unknown_path() -> Self {
+        Problem::new(ProblemKind::NotFound, "the contract has no such path").into()
+    }
+
+    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..ProblemKind::MethodNotAllowed.into() }
+    }
+
+    pub(crate) fn unauthorised(challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..ProblemKind::Unauthorised.into() }
+    }
+
+    pub(crate) fn uri_too_long(bytes_max: usize) -> Self {
+        let problem = Problem::new(ProblemKind::TooLarge, format!("path and query are longer than {bytes_max} bytes"));
+        Self { status: Some(StatusCode::URI_TOO_LONG), ..problem.into() }
+    }
+
+    pub(crate) fn head_too_large(bytes_max: usize) -> Self {
+        let problem = Problem::new(ProblemKind::TooLarge, format!("the headers are larger than {bytes_max} bytes"));
+        Self { status: Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), ..problem.into() }
+    }
+
+    pub(crate) fn body_too_large(bytes_max: u64) -> Self {
+        Problem::new(ProblemKind::TooLarge, format!("the body is larger than {bytes_max} bytes")).into()
+    }
+
+    pub(crate) fn unavailable(detail: &'static str) -> Self {
+        Problem::new(ProblemKind::Unavailable, detail).into()
+    }
+
+    /// Gives the finished answer.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        let kind_status = StatusCode::from_u16(self.problem.status()).expect("kinds of problems have valid statuses");
+        let status = self.status.unwrap_or(kind_status);
+        let mut body = self.problem.to_json();
+        if status != kind_status {
+            body = with_status(&body, status);
+        }
+        let mut response = Response::new(Body::from(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, names::PROBLEM);
+        if let Some(seconds) = self.problem.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+/// Writes another status into the body of a problem.
+fn with_status(body: &[u8], status: StatusCode) -> Vec<u8> {
+    let mut body: serde_json::Value = serde_json::from_slice(body).expect("we have just written it");
+    body["status"] = status.as_u16().into();
+    serde_json::to_vec(&body).expect("numbers and texts always serialise")
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem, status: None, allow: None, challenge: None }
+    }
+}
+
+impl From<ProblemKind> for Failure {
+    fn from(kind: ProblemKind) -> Self {
+        Problem::from(kind).into()
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotInThisSchema => ProblemKind::NotInThisSchema.into(),
+            RouteError::UnknownPath => Self::unknown_path(),
+            RouteError::Malformed(reason) => Self::malformed(reason),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let detail = match &error {
+            _ if error.is_deadline() => {
+                tracing::debug!(error = chain(&error), "a read missed its deadline");
+                return ProblemKind::DeadlineExceeded.into();
+            }
+            ReadError::Entitlement(FeedError::TokenAhead) => "the token lies ahead of the primary: it is of another time line, or made up",
+            ReadError::Entitlement(FeedError::Starting) => "the sidecar is starting",
+            ReadError::Entitlement(FeedError::ShuttingDown) => "the sidecar is shutting down",
+            ReadError::Entitlement(FeedError::Verification(_)) => "the installation could not be verified; /readyz says why",
+            ReadError::Entitlement(_) => "the primary does not answer",
+            ReadError::Fill(cause) if cause.is_disconnect() => "the primary does not answer",
+            ReadError::Fill(_) => {
+                // The view itself fails: nobody but us will ever tell.
+                tracing::warn!(error = chain(&error), "a view can't be filled");
+                "the view could not be read; the log says why"
+            }
+            ReadError::Deadline => unreachable!("is_deadline says so"),
+        };
+        tracing::debug!(error = chain(&error), "a read can't be answered");
+        Self::unavailable(detail)
+    }
+}
+
+/// The whole chain of causes in one line.
+fn chain(error: &dyn Error) -> String {
+    successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(failure: Failure) -> (u16, String, Vec<(String, String)>) {
+        let body = String::from_utf8(failure.problem.to_json()).unwrap();
+        let response = failure.into_response();
+        let header = |(name, value): (&http::HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), body, response.headers().iter().map(header).collect())
+    }
+
+    #[test]
+    fn each_failure_has_the_answer_that_the_contract_names() {
+        let failures = [
+            Failure::malformed("why"),
+            Failure::unauthorised("Bearer"),
+            ProblemKind::SecretNeedsToken.into(),
+            RouteError::NotInThisSchema.into(),
+            RouteError::UnknownPath.into(),
+            RouteError::Malformed("a percent sign".into()).into(),
+            Failure::method_not_allowed("GET, HEAD"),
+            Failure::body_too_large(9),
+            Failure::uri_too_long(9),
+            Failure::head_too_large(9),
+            ProblemKind::TooManyRequests.into(),
+            ReadError::Deadline.into(),
+            ReadError::Entitlement(FeedError::Deadline).into(),
+            ReadError::Entitlement(FeedError::Starting).into(),
+            ReadError::Entitlement(FeedError::TokenAhead).into(),
+            ReadError::Entitlement(FeedError::Verification("secret reasons".into())).into(),
+        ];
+        let told: Vec<_> = failures.into_iter().map(told).collect();
+        insta::assert_debug_snapshot!(told);
+    }
+
+    #[test]
+    fn body_and_status_line_agree_where_http_is_more_exact() {
+        let body = with_status(&Failure::uri_too_long(9).problem.to_json(), StatusCode::URI_TOO_LONG);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["status"], &body["type"]), (&414.into(), &"urn:neverstale:problem:too-large".into()));
+    }
+}
