@@ -40,9 +40,16 @@ pub(crate) fn request(path: &str, headers: &str) -> Vec<u8> {
 impl Connection {
     /// Connects to a loopback port.
     pub(crate) async fn open(port: u16) -> Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.with_context(|| format!("connect to port {port}"))?;
+        let stream = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .with_context(|| format!("connect to port {port}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; BUFFER_BYTES].into(), filled: 0, last: Shape::default() })
+        Ok(Self {
+            stream,
+            buffer: vec![0; BUFFER_BYTES].into(),
+            filled: 0,
+            last: Shape::default(),
+        })
     }
 
     /// Sends an HTTP request and gives the body of its answer.
@@ -62,7 +69,11 @@ impl Connection {
             }
             ensure!(self.filled < self.last.total, "more came than was asked for");
         }
-        ensure!(&self.buffer[..12] == b"HTTP/1.1 200", "answered: {}", String::from_utf8_lossy(&self.buffer[..self.filled]));
+        ensure!(
+            &self.buffer[..12] == b"HTTP/1.1 200",
+            "answered: {}",
+            String::from_utf8_lossy(&self.buffer[..self.filled])
+        );
         Ok(&self.buffer[self.last.head..self.filled])
     }
 
@@ -78,11 +89,15 @@ impl Connection {
         loop {
             self.receive().await?;
             let answer = &self.buffer[..self.filled];
-            let Some(line) = answer.iter().position(|byte| *byte == b'\n') else { continue };
+            let Some(line) = answer.iter().position(|byte| *byte == b'\n') else {
+                continue;
+            };
             match answer[0] {
                 b'+' | b':' => return Ok(()),
                 b'$' => {
-                    let length: usize = std::str::from_utf8(&answer[1..line - 1])?.parse().context("find the key in Redis")?;
+                    let length: usize = std::str::from_utf8(&answer[1..line - 1])?
+                        .parse()
+                        .context("find the key in Redis")?;
                     if self.filled == line + 1 + length + 2 {
                         return Ok(());
                     }
@@ -93,8 +108,15 @@ impl Connection {
     }
 
     async fn receive(&mut self) -> Result<()> {
-        let read = self.stream.read(&mut self.buffer[self.filled..]).await.context("read an answer")?;
-        ensure!(read > 0, "the connection ended, or an answer is larger than {BUFFER_BYTES} bytes");
+        let read = self
+            .stream
+            .read(&mut self.buffer[self.filled..])
+            .await
+            .context("read an answer")?;
+        ensure!(
+            read > 0,
+            "the connection ended, or an answer is larger than {BUFFER_BYTES} bytes"
+        );
         self.filled += read;
         Ok(())
     }
@@ -110,15 +132,30 @@ impl Connection {
     /// Finds head and length; false while the head is not whole.
     fn parse(&mut self) -> Result<bool> {
         let answer = &self.buffer[..self.filled];
-        let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(false) };
+        let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+            return Ok(false);
+        };
         let head = end + 4;
         let name = b"\r\ncontent-length:";
-        let at = answer[..head].windows(name.len()).position(|line| line.eq_ignore_ascii_case(name)).context("find a length")?;
-        let start = at + name.len() + answer[at + name.len()..].iter().take_while(|byte| **byte == b' ').count();
+        let at = answer[..head]
+            .windows(name.len())
+            .position(|line| line.eq_ignore_ascii_case(name))
+            .context("find a length")?;
+        let start = at
+            + name.len()
+            + answer[at + name.len()..]
+                .iter()
+                .take_while(|byte| **byte == b' ')
+                .count();
         let digits = start..start + answer[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
         let text: Box<[u8]> = answer[digits.clone()].into();
         let length: usize = std::str::from_utf8(&text)?.parse().context("read a length")?;
-        self.last = Shape { head, digits, text, total: head + length };
+        self.last = Shape {
+            head,
+            digits,
+            text,
+            total: head + length,
+        };
         Ok(true)
     }
 }

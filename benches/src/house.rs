@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Application, Database, Population, Postgres, PostgresVersion, Redis, Scratch, Sidecar, SidecarOptions, run_binary};
+use neverstale_testkit::{
+    Application, Database, Population, Postgres, PostgresVersion, Redis, Scratch, Sidecar, SidecarOptions, run_binary,
+};
 
 use crate::{
     load::{Load, Outcome},
@@ -32,14 +34,28 @@ pub(crate) struct House {
 impl House {
     /// Starts the stores and finds or builds the binary.
     pub(crate) async fn open(scale: Scale) -> Result<Self> {
-        ensure!(cfg!(not(debug_assertions)), "measure in release: cargo run --release -p neverstale-benches");
+        ensure!(
+            cfg!(not(debug_assertions)),
+            "measure in release: cargo run --release -p neverstale-benches"
+        );
         let binary = neverstale_testkit::neverstale()?;
         // No vacuum or checkpoint of its own in the middle of a round; commits are as durable as an application's.
-        let settings = [("autovacuum", "off"), ("checkpoint_timeout", "1h"), ("max_wal_size", "8GB")];
+        let settings = [
+            ("autovacuum", "off"),
+            ("checkpoint_timeout", "1h"),
+            ("max_wal_size", "8GB"),
+        ];
         let postgres = Postgres::start(PostgresVersion::from_environment(), &settings).await?;
         let keys = Scratch::new()?;
         std::fs::write(keys.path().join("keys"), "5a".repeat(32)).context("write a key file")?;
-        Ok(Self { postgres, redis: Redis::start().await?, binary, pinning: Pinning::probe(), scale, keys })
+        Ok(Self {
+            postgres,
+            redis: Redis::start().await?,
+            binary,
+            pinning: Pinning::probe(),
+            scale,
+            keys,
+        })
     }
 
     /// Chooses by the length of the run.
@@ -53,7 +69,8 @@ impl House {
     /// Makes a database of Open WebUI 0.12 with some users, installed with a lease.
     pub(crate) async fn database(&self, users: u32, lease_ms: u32) -> Result<Database> {
         let database = self.bare_database(users).await?;
-        self.neverstale(&database, &["install", "--lease-ms", &lease_ms.to_string()]).await?;
+        self.neverstale(&database, &["install", "--lease-ms", &lease_ms.to_string()])
+            .await?;
         Ok(database)
     }
 
@@ -61,7 +78,10 @@ impl House {
     pub(crate) async fn bare_database(&self, users: u32) -> Result<Database> {
         let application = Application::OpenWebUi012;
         let database = self.postgres.fresh_database(application).await?;
-        let population = Population { users, ..Population::default() };
+        let population = Population {
+            users,
+            ..Population::default()
+        };
         application.populate(&database.connect().await?, population).await?;
         Ok(database)
     }
@@ -84,7 +104,8 @@ impl House {
 
     /// Options of a sidecar with Redis whose broadcasts carry the rows.
     pub(crate) fn with_broadcasts(&self, database: &Database) -> SidecarOptions {
-        self.with_redis(database).with("NEVERSTALE_REDIS__KEY_FILE", self.keys.path().join("keys").display())
+        self.with_redis(database)
+            .with("NEVERSTALE_REDIS__KEY_FILE", self.keys.path().join("keys").display())
     }
 
     /// Starts a sidecar and waits until it is ready.
@@ -101,9 +122,16 @@ impl House {
 
     /// Loads a port from a process of its own, on the core of loads.
     pub(crate) async fn load(&self, load: &Load) -> Result<Outcome> {
-        let mut command = self.pinning.command(LOAD_CORE, std::env::current_exe().context("find this program")?);
-        command.arg("load").args(load.to_arguments()).stderr(std::process::Stdio::inherit());
-        let output = tokio::task::spawn_blocking(move || command.output()).await?.context("start the load")?;
+        let mut command = self
+            .pinning
+            .command(LOAD_CORE, std::env::current_exe().context("find this program")?);
+        command
+            .arg("load")
+            .args(load.to_arguments())
+            .stderr(std::process::Stdio::inherit());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await?
+            .context("start the load")?;
         ensure!(output.status.success(), "the load failed: {}", output.status);
         serde_json::from_slice(&output.stdout).context("read what came of the load")
     }

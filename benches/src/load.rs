@@ -59,7 +59,14 @@ pub(crate) struct Outcome {
 impl Load {
     /// Writes itself as the arguments of a process.
     pub(crate) fn to_arguments(&self) -> Vec<String> {
-        let Self { port, process, path, keys, connections, milliseconds } = self;
+        let Self {
+            port,
+            process,
+            path,
+            keys,
+            connections,
+            milliseconds,
+        } = self;
         vec![
             format!("--port={port}"),
             format!("--process={process}"),
@@ -72,7 +79,9 @@ impl Load {
 
     /// Makes the load.
     pub(crate) async fn run(&self) -> Result<Outcome> {
-        let requests: Vec<Vec<u8>> = (1..=self.keys).map(|n| request(&self.path.replace("{n}", &n.to_string()), "")).collect();
+        let requests: Vec<Vec<u8>> = (1..=self.keys)
+            .map(|n| request(&self.path.replace("{n}", &n.to_string()), ""))
+            .collect();
         let requests: &'static [Vec<u8>] = requests.leak();
         let begin = Instant::now() + WARM_UP;
         let end = begin + Duration::from_millis(self.milliseconds);
@@ -86,7 +95,9 @@ impl Load {
         tokio::time::sleep_until(begin.into()).await;
         let before = processor_seconds(self.process);
         tokio::time::sleep_until(end.into()).await;
-        let used = processor_seconds(self.process).zip(before).map(|(after, before)| after - before);
+        let used = processor_seconds(self.process)
+            .zip(before)
+            .map(|(after, before)| after - before);
         let mut all = histogram()?;
         for asked in asking {
             all.add(asked.await??)?;
@@ -145,7 +156,10 @@ pub(crate) async fn one_by_one(count: usize, mut once: impl AsyncFnMut(usize) ->
         latencies.record(since.elapsed().as_nanos() as u64)?;
     }
     let at = |quantile| latencies.value_at_quantile(quantile) as f64 / 1e9;
-    Ok(Latency { p50: at(0.5), p99: at(0.99) })
+    Ok(Latency {
+        p50: at(0.5),
+        p99: at(0.99),
+    })
 }
 
 /// From a nanosecond to a minute, three digits.

@@ -66,7 +66,10 @@ enum Part {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     // One thread: what is measured in this process must not wait for another thread of it to wake.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")?;
     runtime.block_on(async {
         match arguments.part {
             Some(Part::RawHyper) => raw_hyper::serve().await,
@@ -84,11 +87,18 @@ async fn measure(quick: bool, only: &[Scenario]) -> Result<()> {
     let is_whole = !quick && only.is_empty();
     let house = House::open(if quick { Scale::Quick } else { Scale::Full }).await?;
     let mut report = Report::new(Machine::describe(&house).await?);
-    let chosen = if only.is_empty() { Scenario::ALL.as_slice() } else { only };
+    let chosen = if only.is_empty() {
+        Scenario::ALL.as_slice()
+    } else {
+        only
+    };
     for scenario in chosen {
         let since = Instant::now();
         eprintln!("{} …", scenario.name());
-        let section = scenario.run(&house).await.with_context(|| format!("measure {}", scenario.name()))?;
+        let section = scenario
+            .run(&house)
+            .await
+            .with_context(|| format!("measure {}", scenario.name()))?;
         println!("{}", section.to_markdown());
         eprintln!("{}: {:.1} s", scenario.name(), since.elapsed().as_secs_f64());
         report.add(section);

@@ -19,7 +19,9 @@ impl Pinning {
     /// Looks what the machine has.
     pub(crate) fn probe() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { is_possible: cores > LOAD_CORE && runs(Command::new("taskset").arg("--version")) }
+        Self {
+            is_possible: cores > LOAD_CORE && runs(Command::new("taskset").arg("--version")),
+        }
     }
 
     /// Says whether processes can be tied to cores here.
@@ -41,12 +43,22 @@ impl Pinning {
     pub(crate) fn pin(self, process: u32, core: usize) {
         if self.is_possible {
             let mut command = Command::new("taskset");
-            command.args(["--all-tasks", "--cpu-list", "--pid", &core.to_string(), &process.to_string()]);
+            command.args([
+                "--all-tasks",
+                "--cpu-list",
+                "--pid",
+                &core.to_string(),
+                &process.to_string(),
+            ]);
             runs(&mut command);
         }
     }
 }
 
 fn runs(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }

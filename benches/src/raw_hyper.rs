@@ -23,10 +23,7 @@ use neverstale_testkit::Answer;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use crate::{
-    house::House,
-    pinning::SERVER_CORE,
-};
+use crate::{house::House, pinning::SERVER_CORE};
 
 /// The answer to give.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,21 +42,29 @@ pub(crate) struct RawHyper {
 impl RawHyper {
     /// Starts it, on the core of servers, with the answer to give.
     pub(crate) fn start(house: &House, answer: &Answer) -> Result<Self> {
-        let mut command = house.pinning.command(SERVER_CORE, std::env::current_exe().context("find this program")?);
+        let mut command = house
+            .pinning
+            .command(SERVER_CORE, std::env::current_exe().context("find this program")?);
         let mut child = command
             .arg("raw-hyper")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("start raw hyper")?;
-        let given = Given { headers: answer.headers.clone(), body: answer.text() };
+        let given = Given {
+            headers: answer.headers.clone(),
+            body: answer.text(),
+        };
         let mut stdin = child.stdin.take().context("reach raw hyper")?;
         writeln!(stdin, "{}", serde_json::to_string(&given)?)?;
         // It ends with us, however we end: then this pipe closes.
         child.stdin = Some(stdin);
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("hear raw hyper")?).read_line(&mut line)?;
-        let port = line.trim().parse().with_context(|| format!("read raw hyper's port from `{}`", line.trim()))?;
+        let port = line
+            .trim()
+            .parse()
+            .with_context(|| format!("read raw hyper's port from `{}`", line.trim()))?;
         Ok(Self { child, port })
     }
 
@@ -99,10 +104,14 @@ pub(crate) async fn serve() -> Result<()> {
 async fn accept(listener: TcpListener, given: &Given) -> Result<()> {
     let mut headers = HeaderMap::new();
     // hyper writes these two itself, as it does for the sidecar.
-    for (name, value) in given.headers.iter().filter(|(name, _)| *name != CONTENT_LENGTH && *name != DATE) {
+    for (name, value) in given
+        .headers
+        .iter()
+        .filter(|(name, _)| **name != CONTENT_LENGTH && **name != DATE)
+    {
         headers.append(HeaderName::try_from(name)?, HeaderValue::from_str(value)?);
     }
-    let is_dated = given.headers.iter().any(|(name, _)| *name == DATE);
+    let is_dated = given.headers.iter().any(|(name, _)| **name == DATE);
     let body = Bytes::from(given.body.clone());
     let mut http = http1::Builder::new();
     http.auto_date_header(is_dated);

@@ -47,7 +47,11 @@ impl Table {
     /// Begins a table with its yardstick, the line that the others are divided by.
     pub(crate) fn new(measured: &str, unit: Unit, yardstick_name: &str, yardstick: &Series) -> Self {
         let text = format!("| {measured} | ratio | median (min – max) |\n| --- | --- | --- |\n");
-        let mut table = Self { text, unit, yardstick: yardstick.clone() };
+        let mut table = Self {
+            text,
+            unit,
+            yardstick: yardstick.clone(),
+        };
         let _ = writeln!(table.text, "| {yardstick_name} | 1 | {} |", yardstick.show(unit));
         table
     }
@@ -56,7 +60,12 @@ impl Table {
     #[must_use]
     pub(crate) fn line(mut self, name: &str, series: &Series) -> Self {
         let ratio = series.over(&self.yardstick);
-        let _ = writeln!(self.text, "| {name} | {} | {} |", ratio.show(Unit::Times), series.show(self.unit));
+        let _ = writeln!(
+            self.text,
+            "| {name} | {} | {} |",
+            ratio.show(Unit::Times),
+            series.show(self.unit)
+        );
         self
     }
 }
@@ -64,7 +73,11 @@ impl Table {
 impl Section {
     /// Begins a section.
     pub(crate) fn new(title: &'static str) -> Self {
-        Self { title, parts: Vec::new(), goals: Vec::new() }
+        Self {
+            title,
+            parts: Vec::new(),
+            goals: Vec::new(),
+        }
     }
 
     /// Says how something was measured, or what was seen beside the numbers.
@@ -79,8 +92,14 @@ impl Section {
 
     /// Adds a table of numbers that are compared with nothing.
     pub(crate) fn numbers(&mut self, lines: &[(&str, String)]) {
-        let lines: Vec<String> = lines.iter().map(|(name, shown)| format!("| {name} | {shown} |")).collect();
-        self.parts.push(format!("| measured | median (min – max) |\n| --- | --- |\n{}", lines.join("\n")));
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|(name, shown)| format!("| {name} | {shown} |"))
+            .collect();
+        self.parts.push(format!(
+            "| measured | median (min – max) |\n| --- | --- |\n{}",
+            lines.join("\n")
+        ));
     }
 
     /// Judges the median of a series.
@@ -91,7 +110,12 @@ impl Section {
             Limit::AtMost(most) => (format!("≤ {}", unit.show(most)), seen <= most),
             Limit::Below(most) => (format!("< {}", unit.show(most)), seen < most),
         };
-        self.goals.push(Goal { what: what.to_owned(), limit, seen: series.show(unit), is_met });
+        self.goals.push(Goal {
+            what: what.to_owned(),
+            limit,
+            seen: series.show(unit),
+            is_met,
+        });
     }
 
     /// Writes the section, its own goals included.
@@ -114,7 +138,10 @@ pub(crate) struct Report {
 impl Report {
     /// Begins a report.
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, sections: Vec::new() }
+        Self {
+            machine,
+            sections: Vec::new(),
+        }
     }
 
     /// Adds a scenario.
@@ -146,7 +173,13 @@ impl Report {
 
 fn table_of_goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> String {
     let mut text = String::from("| goal | limit | seen | |\n| --- | --- | --- | --- |\n");
-    for Goal { what, limit, seen, is_met } in goals {
+    for Goal {
+        what,
+        limit,
+        seen,
+        is_met,
+    } in goals
+    {
         let verdict = if *is_met { "met" } else { "**not met**" };
         let _ = writeln!(text, "| {what} | {limit} | {seen} | {verdict} |");
     }

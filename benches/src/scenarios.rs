@@ -33,8 +33,15 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::L1Hit, Self::Fence, Self::Tiers, Self::Propagation, Self::Writer, Self::Footprint, Self::Micro];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::L1Hit,
+        Self::Fence,
+        Self::Tiers,
+        Self::Propagation,
+        Self::Writer,
+        Self::Footprint,
+        Self::Micro,
+    ];
 
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
@@ -64,11 +71,19 @@ impl Scenario {
 }
 
 /// A sidecar's answer to this path comes from this tier, by its `Cache-Status`; asked twice, since the first may fill.
-async fn must_come_from(sidecar: &neverstale_testkit::Sidecar, path: &str, detail: &str) -> Result<neverstale_testkit::Answer> {
+async fn must_come_from(
+    sidecar: &neverstale_testkit::Sidecar,
+    path: &str,
+    detail: &str,
+) -> Result<neverstale_testkit::Answer> {
     let mut client = sidecar.api();
     client.get(path).await?;
     let answer = client.get(path).await?;
     let status = answer.header("cache-status").unwrap_or("none");
-    anyhow::ensure!(answer.status == 200 && status.contains(detail), "{path}: {} with Cache-Status {status}", answer.status);
+    anyhow::ensure!(
+        answer.status == 200 && status.contains(detail),
+        "{path}: {} with Cache-Status {status}",
+        answer.status
+    );
     Ok(answer)
 }

@@ -88,7 +88,13 @@ impl Series {
 
     /// Combines two series round by round; rounds that only one has are left out.
     pub(crate) fn with(&self, other: &Self, combine: impl Fn(f64, f64) -> f64) -> Self {
-        Self(self.0.iter().zip(&other.0).map(|(mine, others)| combine(*mine, *others)).collect())
+        Self(
+            self.0
+                .iter()
+                .zip(&other.0)
+                .map(|(mine, others)| combine(*mine, *others))
+                .collect(),
+        )
     }
 
     /// Divides by another series, round by round.
@@ -115,7 +121,10 @@ mod tests {
     fn a_disturbed_round_moves_the_spread_and_not_the_median() {
         let series = Series(vec![1.0, 100.0, 2.0]);
         assert_eq!(series.show(Unit::Times), "2.00 × (1.00 × – 100.00 ×)");
-        assert_eq!(Series(vec![1.0, 2.0]).show(Unit::Percent), "150.0 % (100.0 % – 200.0 %)");
+        assert_eq!(
+            Series(vec![1.0, 2.0]).show(Unit::Percent),
+            "150.0 % (100.0 % – 200.0 %)"
+        );
     }
 
     #[test]

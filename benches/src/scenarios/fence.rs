@@ -48,7 +48,10 @@ async fn latency(house: &House, database: &Database, sidecar: &Sidecar, section:
         unfenced.push(seen.p50);
         tails[2].push(seen.p99);
     }
-    let head = { connection.ask(&fenced_request).await?; connection.head().to_ascii_lowercase() };
+    let head = {
+        connection.ask(&fenced_request).await?;
+        connection.head().to_ascii_lowercase()
+    };
     anyhow::ensure!(head.contains("detail=l1"), "the fenced reads were not hits:\n{head}");
 
     section.note(format!(
@@ -69,7 +72,12 @@ async fn latency(house: &House, database: &Database, sidecar: &Sidecar, section:
         .line("the same hit without a fence", &without);
     section.table(table);
     let round_trips = fenced.over(&round_trip);
-    section.goal("fenced read, HTTP included, in round trips of `SELECT 1`", Unit::Times, &round_trips, Limit::AtMost(2.0));
+    section.goal(
+        "fenced read, HTTP included, in round trips of `SELECT 1`",
+        Unit::Times,
+        &round_trips,
+        Limit::AtMost(2.0),
+    );
     Ok(())
 }
 
@@ -92,7 +100,12 @@ async fn throughput(house: &House, database: &Database, sidecar: &Sidecar, secti
         let (mut direct, mut fenced, mut shared) = (Series::default(), Series::default(), Series::default());
         for _ in 0..rounds {
             direct.push(direct_rate(database, readers, milliseconds).await?);
-            let counts = async || anyhow::Ok((sidecar.metric("neverstale_fences_total").await?, sidecar.metric("neverstale_reads_total").await?));
+            let counts = async || {
+                anyhow::Ok((
+                    sidecar.metric("neverstale_fences_total").await?,
+                    sidecar.metric("neverstale_reads_total").await?,
+                ))
+            };
             let before = counts().await?;
             fenced.push(house.load(&load).await?.rate);
             let after = counts().await?;

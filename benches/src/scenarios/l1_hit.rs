@@ -47,7 +47,11 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
     let load = |port, process, keys, connections| Load {
         port,
         process,
-        path: if keys == 1 { PATH.to_owned() } else { "/v1/users/u{n}".to_owned() },
+        path: if keys == 1 {
+            PATH.to_owned()
+        } else {
+            "/v1/users/u{n}".to_owned()
+        },
         keys,
         connections,
         milliseconds: house.pick(1_500, 700),
@@ -80,18 +84,35 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
         .line("L1 hit, one user", &hit.rate)
         .line(&format!("L1 hit, {USERS} users in turn"), &hits.rate);
     section.table(table);
-    section.table(Table::new("p99 at that rate", Unit::Seconds, "raw hyper", &bare.p99).line("L1 hit, one user", &hit.p99));
-    section.table(Table::new("p50 at that rate", Unit::Seconds, "raw hyper", &bare.p50).line("L1 hit, one user", &hit.p50));
-    let table = Table::new("p50 of one connection", Unit::Seconds, "raw hyper", &lone_bare.p50).line("L1 hit", &lone_hit.p50);
+    section.table(
+        Table::new("p99 at that rate", Unit::Seconds, "raw hyper", &bare.p99).line("L1 hit, one user", &hit.p99),
+    );
+    section.table(
+        Table::new("p50 at that rate", Unit::Seconds, "raw hyper", &bare.p50).line("L1 hit, one user", &hit.p50),
+    );
+    let table =
+        Table::new("p50 of one connection", Unit::Seconds, "raw hyper", &lone_bare.p50).line("L1 hit", &lone_hit.p50);
     section.table(table);
-    let table = Table::new("p99 of one connection", Unit::Seconds, "raw hyper", &lone_bare.p99).line("L1 hit", &lone_hit.p99);
+    let table =
+        Table::new("p99 of one connection", Unit::Seconds, "raw hyper", &lone_bare.p99).line("L1 hit", &lone_hit.p99);
     section.table(table);
     if let Some((ours, theirs)) = by_wrk(house, sidecar.api_port(), raw.port()).await? {
         section.note("The same asked by `wrk`, as a second opinion on the load generator:");
-        section.table(Table::new("answers to wrk", Unit::PerSecond, "raw hyper", &theirs).line("L1 hit, one user", &ours));
+        section
+            .table(Table::new("answers to wrk", Unit::PerSecond, "raw hyper", &theirs).line("L1 hit, one user", &ours));
     }
-    section.goal("L1 hit: throughput against raw hyper", Unit::Times, &hit.rate.over(&bare.rate), Limit::AtLeast(0.9));
-    section.goal("L1 hit: p99 against raw hyper", Unit::Times, &hit.p99.over(&bare.p99), Limit::AtMost(1.5));
+    section.goal(
+        "L1 hit: throughput against raw hyper",
+        Unit::Times,
+        &hit.rate.over(&bare.rate),
+        Limit::AtLeast(0.9),
+    );
+    section.goal(
+        "L1 hit: p99 against raw hyper",
+        Unit::Times,
+        &hit.p99.over(&bare.p99),
+        Limit::AtMost(1.5),
+    );
     Ok(section)
 }
 
@@ -105,11 +126,18 @@ async fn by_wrk(house: &House, ours: u16, theirs: u16) -> Result<Option<(Series,
     for _ in 0..house.pick(5, 2) {
         for (port, rate) in [(theirs, &mut their_rate), (ours, &mut our_rate)] {
             let mut wrk = house.pinning.command(LOAD_CORE, "wrk");
-            wrk.args(["-t1", &format!("-c{CONNECTIONS}"), "-d1s", &format!("http://127.0.0.1:{port}{PATH}")]);
+            wrk.args([
+                "-t1",
+                &format!("-c{CONNECTIONS}"),
+                "-d1s",
+                &format!("http://127.0.0.1:{port}{PATH}"),
+            ]);
             let output = tokio::task::spawn_blocking(move || wrk.output()).await??;
             let text = String::from_utf8_lossy(&output.stdout);
             let line = text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:"));
-            let Some(seen) = line.and_then(|number| number.trim().parse().ok()) else { return Ok(None) };
+            let Some(seen) = line.and_then(|number| number.trim().parse().ok()) else {
+                return Ok(None);
+            };
             rate.push(seen);
         }
     }

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use neverstale_testkit::{Database, EventLines, Sidecar};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
 use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::{
     connection::{Connection, request},
@@ -56,7 +56,10 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
     let mut series: [Series; 5] = Default::default();
     let mut toggle = Toggle::default();
     for _ in 0..house.pick(9, 3) {
-        let told = median_of(count, async || notified(&listener_writer, &mut notifications, &mut toggle).await).await?;
+        let told = median_of(count, async || {
+            notified(&listener_writer, &mut notifications, &mut toggle).await
+        })
+        .await?;
         series[0].push(told);
         for (at, follower) in [(1, &mut alone), (3, &mut with_redis)] {
             let mut events = follower.sidecar.api_by_socket().events("/v1/events", &[]).await?;
@@ -101,7 +104,11 @@ async fn writer(database: &Database) -> Result<Client> {
 
 async fn follower(house: &House, has_redis: bool) -> Result<Follower> {
     let database = house.database(60, 0).await?;
-    let options = if has_redis { house.with_broadcasts(&database) } else { House::alone(&database) };
+    let options = if has_redis {
+        house.with_broadcasts(&database)
+    } else {
+        House::alone(&database)
+    };
     let relay = house.sidecar(&options).await?;
     let deadline = Instant::now() + PATIENCE;
     while relay.metric("neverstale_relay").await? < 1.0 {
@@ -109,7 +116,13 @@ async fn follower(house: &House, has_redis: bool) -> Result<Follower> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let sidecar = house.sidecar(&options).await?;
-    Ok(Follower { writer: writer(&database).await?, _relay: relay, sidecar, _database: database, toggle: Toggle::default() })
+    Ok(Follower {
+        writer: writer(&database).await?,
+        _relay: relay,
+        sidecar,
+        _database: database,
+        toggle: Toggle::default(),
+    })
 }
 
 /// Hears the notifications of a connection that does nothing else.
@@ -134,7 +147,11 @@ async fn listen(database: &Database) -> Result<mpsc::Receiver<()>> {
 
 /// Writes a new role and commits it; gives the moment at which COMMIT was sent.
 async fn commit(writer: &Client, role: &str, more: &str) -> Result<Instant> {
-    writer.batch_execute(&format!(r#"BEGIN; UPDATE "user" SET role = '{role}' WHERE id = 'u7'; {more}"#)).await?;
+    writer
+        .batch_execute(&format!(
+            r#"BEGIN; UPDATE "user" SET role = '{role}' WHERE id = 'u7'; {more}"#
+        ))
+        .await?;
     let sent = Instant::now();
     writer.batch_execute("COMMIT").await?;
     Ok(sent)

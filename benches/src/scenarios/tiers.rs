@@ -44,7 +44,10 @@ async fn fill_l2(house: &House, filler: &Sidecar) -> Result<Vec<u8>> {
     let mut connection = Connection::open(filler.api_port()).await?;
     let mut body = Vec::new();
     for number in 1..=USERS {
-        body = connection.ask(&request(&format!("/v1/users/u{number}"), "")).await?.to_vec();
+        body = connection
+            .ask(&request(&format!("/v1/users/u{number}"), ""))
+            .await?
+            .to_vec();
     }
     let deadline = Instant::now() + Duration::from_secs(5);
     while house.redis.command(&["DBSIZE"]).await?.parse::<u32>()? < USERS {
@@ -66,11 +69,16 @@ async fn latency(
     body: &[u8],
     section: &mut Section,
 ) -> Result<()> {
-    let requests: Vec<_> = (1..=USERS).map(|number| request(&format!("/v1/users/u{number}"), "")).collect();
+    let requests: Vec<_> = (1..=USERS)
+        .map(|number| request(&format!("/v1/users/u{number}"), ""))
+        .collect();
     let ids: Vec<String> = (1..=USERS).map(|number| format!("u{number}")).collect();
     let client = database.connect().await?;
     let statement = client.prepare(PLAIN_SELECT).await?;
-    house.redis.command(&["SET", "bench", &String::from_utf8_lossy(body)]).await?;
+    house
+        .redis
+        .command(&["SET", "bench", &String::from_utf8_lossy(body)])
+        .await?;
     let get = get_command("bench");
     let mut redis = Connection::open(house.redis.port()).await?;
     let mut l2 = Connection::open(from_l2.api_port()).await?;
@@ -83,7 +91,10 @@ async fn latency(
         let seen = [
             one_by_one(count, async |n| fill.ask(&requests[n % requests.len()]).await.map(drop)).await?,
             one_by_one(count, async |n| l2.ask(&requests[n % requests.len()]).await.map(drop)).await?,
-            one_by_one(count, async |n| Ok(drop(client.query_one(&statement, &[&ids[n % ids.len()]]).await?))).await?,
+            one_by_one(count, async |n| {
+                Ok(drop(client.query_one(&statement, &[&ids[n % ids.len()]]).await?))
+            })
+            .await?,
             one_by_one(count, async |_| redis.command(&get).await).await?,
         ];
         for (number, seen) in seen.into_iter().enumerate() {
@@ -106,7 +117,12 @@ async fn latency(
             .line("Redis directly", redis);
         section.table(table);
     }
-    section.goal("L2 hit against a fill, p50", Unit::Times, &medians[1].over(&medians[0]), Limit::Below(1.0));
+    section.goal(
+        "L2 hit against a fill, p50",
+        Unit::Times,
+        &medians[1].over(&medians[0]),
+        Limit::Below(1.0),
+    );
     Ok(())
 }
 

@@ -174,6 +174,16 @@ impl Feed {
         self.shared.is_relay.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Brings the gauges up to date that change by time alone; whoever shows them calls this before.
+    pub fn note_gauges(&self) {
+        let (metrics, now) = (&self.shared.metrics, self.clock.now());
+        let Some(serving) = self.shared.serving() else { return };
+        metrics.lease_remaining_seconds.set(now.until(serving.lease().end).as_secs_f64());
+        if let Some(sent) = serving.last_fence() {
+            metrics.lag_seconds.set(now.since(sent).as_secs_f64());
+        }
+    }
+
     /// Gives the token of what has been applied, while a world is served.
     pub fn token(&self) -> Option<Token> {
         self.shared.serving().map(|serving| token(&serving, Position(0)))

@@ -64,6 +64,8 @@ pub struct SettleAnswer {
     pub intent: Intent,
     /// The low 31 bits of the outstanding intents, from the locks.
     pub outstanding: Vec<u32>,
+    /// A writer holds the mark and no intent's lock, from the same locks: it may have drawn an intent a moment ago.
+    pub has_unnamed: bool,
     /// The tags of the outstanding writers, from the same locks.
     pub marks: OutstandingMarks,
     /// The newest visible position, from the third statement.
@@ -79,15 +81,15 @@ pub struct SettleVerdict {
     pub position: Position,
     /// A lease that excepts what outstanding writers may change.
     pub lease: Option<Lease>,
-    up_to: Intent,
+    up_to: Option<Intent>,
 }
 
 impl SettleVerdict {
     /// Settles what the answer allows. Returns false, and changes nothing, while `world` is behind the answer.
     pub fn settle(&self, world: &World, settled: &mut Settled) -> bool {
         let is_applied = world.applied() >= self.position;
-        if is_applied {
-            settled.raise(self.up_to);
+        if let Some(up_to) = self.up_to.filter(|_| is_applied) {
+            settled.raise(up_to);
         }
         is_applied
     }
@@ -97,7 +99,9 @@ impl SettleVerdict {
 pub fn judge_settle(sent: Moment, answer: &SettleAnswer) -> SettleVerdict {
     let newest = answer.intent;
     let first_outstanding = answer.outstanding.iter().filter_map(|low| widen(newest, *low)).min();
-    let up_to = first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1)));
+    // Between drawing an intent and locking it a writer can't be told from one that has drawn none. Its tags are marked
+    // already, so the lease may except them; but no intent is known to be finished.
+    let up_to = (!answer.has_unnamed).then(|| first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1))));
     let except = match &answer.marks {
         OutstandingMarks::Some(marks) => Some(Exceptions::marks(marks.clone())),
         OutstandingMarks::Everything => None,
@@ -129,6 +133,7 @@ mod tests {
         SettleAnswer {
             intent: Intent(intent),
             outstanding: outstanding.to_vec(),
+            has_unnamed: false,
             marks: OutstandingMarks::Some(outstanding.iter().map(|low| Mark(*low as i32)).collect()),
             position: Position(position),
             lease: Duration::from_millis(50),
@@ -164,6 +169,14 @@ mod tests {
         let mut settled = Settled::default();
         assert!(judge_settle(Moment::default(), &answer(9, &[7, 8], 4)).settle(&world(4), &mut settled));
         assert_eq!(settled.up_to(), Intent(6));
+    }
+
+    #[test]
+    fn a_writer_between_its_mark_and_its_intents_lock_keeps_everything_unsettled() {
+        let mut settled = Settled::default();
+        let unnamed = SettleAnswer { has_unnamed: true, ..answer(9, &[], 4) };
+        judge_settle(Moment::default(), &unnamed).settle(&world(4), &mut settled);
+        assert_eq!(settled.up_to(), Intent(0), "intent 9 may be the one that is not locked yet");
     }
 
     #[test]

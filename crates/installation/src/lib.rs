@@ -1,7 +1,7 @@
 //! Installs, verifies, suspends and removes what Neverstale keeps in the application's database.
 //!
-//! Everything of PROTOCOL §2 is made here, from a flavour: what should be there is a [`blueprint::Blueprint`], what is there an
-//! [`inspect::State`] read by one statement, and two pure functions compare them: one into a [`Plan`] (`plan.rs`), one into a
+//! Everything of PROTOCOL §2 is made here, from a flavour: what should be there is a `Blueprint`, what is there
+//! a `State` read by one statement, and two pure functions compare them: one into a [`Plan`] (`plan.rs`), one into a
 //! [`Verdict`] (`verdict.rs`). Thin shells perform plans (`install.rs`, `uninstall.rs`, `suspend.rs`, `lease.rs`).
 //!
 //! Needs the rights of the tables' owner, never a superuser. Reads nothing of the application's rows and knows nothing of views.

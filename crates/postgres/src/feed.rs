@@ -157,6 +157,7 @@ impl FeedConnection {
         let answer = SettleAnswer {
             intent: Intent(first.get::<_, i64>(1) as u64),
             outstanding: locks.get::<_, Vec<i64>>(1).into_iter().map(|low| low as u32).collect(),
+            has_unnamed: !locks.get::<_, bool>(3),
             marks: if marks.contains(&Mark(0)) { OutstandingMarks::Everything } else { OutstandingMarks::Some(marks) },
             position: last.position,
             lease: last.lease,

@@ -62,16 +62,20 @@ impl Statements {
         format!("SELECT {}, (SELECT last_value FROM neverstale.intent)", self.incarnation)
     }
 
-    /// Second statement of a settlement: which intents and tag marks writers hold. `$1` is the lock class.
+    /// Second statement of a settlement: which intents and tag marks writers hold, and whether each holder of the mark has
+    /// an intent's lock. `$1` is the lock class.
     pub(crate) fn outstanding(&self) -> String {
         format!(
             "SELECT {}, \
              coalesce(array_agg(l.objid::bigint) FILTER (WHERE l.classid::bigint = $1::bigint + 1), '{{}}'), \
-             coalesce(array_agg(l.objid::bigint) FILTER (WHERE l.classid::bigint = $1::bigint + 2), '{{}}') \
+             coalesce(array_agg(l.objid::bigint) FILTER (WHERE l.classid::bigint = $1::bigint + 2), '{{}}'), \
+             coalesce(array_agg(l.pid) FILTER (WHERE l.classid::bigint = $1::bigint AND l.objid = 0) \
+                <@ array_agg(l.pid) FILTER (WHERE l.classid::bigint = $1::bigint + 1), \
+                count(*) FILTER (WHERE l.classid::bigint = $1::bigint AND l.objid = 0) = 0) \
              FROM pg_catalog.pg_locks l \
              WHERE l.locktype = 'advisory' AND l.objsubid = 2 \
              AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) \
-             AND l.classid::bigint IN ($1::bigint + 1, $1::bigint + 2)",
+             AND l.classid::bigint BETWEEN $1::bigint AND $1::bigint + 2",
             self.incarnation
         )
     }

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream::BoxStream};
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body::{Frame, SizeHint};
 
 /// A body as hyper writes it; finished bytes are shared with the cache, never copied before the socket.
@@ -28,6 +29,15 @@ impl Body {
     pub fn stream(pieces: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self::Stream(pieces.boxed())
     }
+}
+
+/// Makes of an answer to GET the answer to HEAD: the same headers, the length among them, and no body.
+pub fn without_body(response: &mut Response<Body>) {
+    let length = http_body::Body::size_hint(response.body()).exact();
+    if let Some(length) = length.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::empty();
 }
 
 impl From<Bytes> for Body {

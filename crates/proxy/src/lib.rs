@@ -1,1 +1,40 @@
 //! Serves the HTTP contract to the application in the same pod.
+//!
+//! A request takes the hot path ([`hit`]) or, when L1 has no answer at hand, is dispatched to what its path asks for. What an
+//! answer is worth is decided below, in `cache` and `coherence`; here it gets its status and its headers. The listener beneath
+//! serves the admin crate too.
+
+mod error;
+mod settings;
+
+mod api;
+mod service;
+mod shared;
+
+mod hit;
+mod dispatch;
+
+mod api_keys;
+mod batch;
+mod events;
+mod openapi;
+mod sessions;
+
+mod access;
+mod asked;
+mod conditional;
+mod names;
+mod problem;
+mod respond;
+
+mod body;
+pub mod listener;
+mod watched;
+
+pub use access::Tokens;
+pub use api::{Api, ApiHandle, ApiParts};
+pub use body::{Body, without_body};
+pub use error::{ApiError, FileError, ListenError};
+pub use openapi::document as openapi_document;
+pub use settings::ApiSettings;
+pub use watched::Watched;

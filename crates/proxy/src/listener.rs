@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::AtomicBool,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -77,6 +77,8 @@ struct Shared {
     places: Arc<Semaphore>,
     watch: Watch,
     is_draining: Arc<AtomicBool>,
+    /// Cancelled when draining begins.
+    drain_begun: CancellationToken,
     /// Cancelled when nothing more will be accepted and no connection is open.
     ended: CancellationToken,
 }
@@ -85,20 +87,25 @@ impl Listener {
     /// Begins to watch over connections; they drain when `drain` is cancelled or all tasks are to end. Before that nothing
     /// is accepted that [`Listener::tcp`] and [`Listener::unix`] were not asked to.
     pub fn new(watch_name: &'static str, limits: Limits, metrics: &Arc<Metrics>, drain: CancellationToken, tasks: &Tasks) -> Self {
-        let is_draining = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             tasks: tasks.clone(),
             metrics: Arc::clone(metrics),
             limits,
             places: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
             watch: Watch::new(limits),
-            is_draining: Arc::clone(&is_draining),
+            is_draining: Arc::default(),
+            drain_begun: CancellationToken::new(),
             ended: CancellationToken::new(),
         });
         let watching = Arc::clone(&shared);
         tasks.spawn(watch_name, async move {
             let shutdown = watching.tasks.shutdown();
-            watching.watch.run(&drain, &shutdown, &watching.is_draining, &watching.ended).await;
+            watching.watch.run_until(drain, &shutdown).await;
+            watching.is_draining.store(true, Ordering::Relaxed);
+            watching.drain_begun.cancel();
+            watching.watch.drain().await;
+            watching.ended.cancel();
+            // A task that ends before all are to end counts as failed.
             shutdown.cancelled().await;
         });
         Self { shared }
@@ -158,8 +165,13 @@ impl Listener {
     }
 
     /// Shows whether connections are being drained: a plain load, for every request.
-    pub fn draining(&self) -> Arc<AtomicBool> {
+    pub fn is_draining(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.shared.is_draining)
+    }
+
+    /// Gives a token that is cancelled when draining begins, for answers without end.
+    pub fn drain_begun(&self) -> CancellationToken {
+        self.shared.drain_begun.clone()
     }
 
     /// Waits until it has been drained: told to, and no connection is open any more.
@@ -234,3 +246,6 @@ impl Drop for Open {
         self.0.http_connections[self.1].dec();
     }
 }
+
+#[cfg(test)]
+mod tests;

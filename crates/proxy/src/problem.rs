@@ -139,8 +139,8 @@ impl From<ReadError> for Failure {
 }
 
 /// The whole chain of causes in one line.
-fn chain(error: &dyn Error) -> String {
-    successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn chain(error: &(dyn Error + 'static)) -> String {
+    successors(Some(error), |error| (**error).source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

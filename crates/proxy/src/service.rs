@@ -9,13 +9,12 @@ use std::{
 
 use futures_util::future::Either;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body::Body as _;
 use hyper::{body::Incoming, service::Service};
 use neverstale_telemetry::{Listener as Label, StatusClass};
 use neverstale_wire::ProblemKind;
 
 use crate::{
-    body::Body,
+    body::{Body, without_body},
     dispatch::dispatch,
     hit,
     listener::{Activity, Peer},
@@ -80,11 +79,7 @@ impl Manner {
             shared.metrics.problems_total[ProblemKind::NotFound].inc();
         }
         if self.is_head {
-            let length = response.body().size_hint().exact();
-            if let Some(length) = length.filter(|_| status != StatusCode::NOT_MODIFIED) {
-                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            *response.body_mut() = Body::empty();
+            without_body(&mut response);
         }
         if shared.is_draining.load(Ordering::Relaxed) && self.version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

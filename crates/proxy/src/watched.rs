@@ -29,7 +29,7 @@ impl<T: Send + Sync + 'static> Watched<T> {
     /// A file can't be read now, or its contents can't be used.
     pub fn start<P>(task: &'static str, paths: Vec<PathBuf>, parse: P, tasks: &Tasks) -> Result<Self, FileError>
     where
-        P: Fn(&[Vec<u8>]) -> Result<T, String> + Send + 'static,
+        P: Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     {
         let mut contents = read(&paths)?;
         let parsed = parse(&contents).map_err(|reason| FileError::Useless { path: paths[0].clone(), reason })?;

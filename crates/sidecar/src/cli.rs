@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Settings(SettingsDocument),
     /// Prints the documentation of all metrics
     Metrics(MetricsDocument),
+    /// Prints the HTTP contract as OpenAPI 3.1, for the flavour of --schema (detect: the newest)
+    Openapi,
 }
 
 #[derive(Debug, Args)]

@@ -63,6 +63,7 @@ fn perform(line: Cli) -> Result<Exit, Failure> {
 fn with_settings(command: Command, loaded: Loaded) -> Result<Exit, Failure> {
     let Loaded { settings, merged } = loaded;
     match command {
+        Command::Openapi => documents::openapi(&settings),
         Command::Check => check::run(&settings, &merged),
         Command::Serve => serve::run(settings),
         Command::Install(asked) => run::briefly(&settings, installation::install(&settings, &asked)),

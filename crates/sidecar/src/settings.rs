@@ -2,11 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use neverstale_admin::AdminSettings;
 use neverstale_cache::{AuditSettings, L1Settings};
 use neverstale_changefeed::FeedSettings;
 use neverstale_flavour::{Flavour, Router};
 use neverstale_lifecycle::LifecycleSettings;
 use neverstale_postgres::{DatabaseSettings, Target};
+use neverstale_proxy::ApiSettings;
 use neverstale_redis::{Address, RedisSettings};
 use neverstale_settings::{Kind, Merged, Place, Problems, Section, SectionSpec, app_environment, settings_file};
 use neverstale_telemetry::TelemetrySettings;
@@ -54,6 +56,10 @@ tree! {
     l1: L1Settings,
     /// Comparing what is served with the database.
     audit: AuditSettings,
+    /// The listener for the application.
+    api: ApiSettings,
+    /// The listener for the kubelet, Prometheus and operators.
+    admin: AdminSettings,
     /// Log lines.
     telemetry: TelemetrySettings,
     /// Threads and the end.
@@ -110,6 +116,15 @@ impl Settings {
         }
         if let Err(error) = self.telemetry.check() {
             refuse("telemetry.log_level", error.to_string());
+        }
+        if self.api.socket_token_required && self.api.token_file.is_none() {
+            refuse("api.socket_token_required", "needs api.token_file".to_owned());
+        }
+        if self.api.tls_cert_file.is_some() != self.api.tls_key_file.is_some() {
+            refuse(
+                "api.tls_cert_file",
+                "needs api.tls_key_file, and the other way round".to_owned(),
+            );
         }
         match flavour::named(&self.database.schema) {
             Ok(Some(flavour)) => {

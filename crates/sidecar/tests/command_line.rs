@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "serve",
     "install",
     "uninstall",
@@ -18,6 +18,7 @@ const COMMANDS: [&str; 12] = [
     "audit",
     "settings",
     "metrics",
+    "openapi",
 ];
 
 /// Runs the binary with nothing in its environment but what is given.
@@ -160,5 +161,8 @@ fn the_documents_are_printed() {
     );
     let metrics = text(&neverstale(&["metrics", "--markdown"], &[]).stdout);
     assert!(metrics.contains("| `neverstale_reads_total` | counter | `level`"));
+    let contract = text(&neverstale(&["openapi", "--schema", "naga-0.5.18"], &[]).stdout);
+    let contract: serde_json::Value = serde_json::from_str(&contract).expect("JSON");
+    assert_eq!(contract["openapi"], "3.1.0");
     assert_eq!(code(&neverstale(&["settings"], &[])), 2);
 }

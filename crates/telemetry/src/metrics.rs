@@ -80,7 +80,7 @@ metrics! {
     position_applied: IntGauge = "position_applied", "position", Stable;
     /// Shows the intent up to which all are finished.
     position_settled: IntGauge = "position_settled", "intent", Experimental;
-    /// Shows for how long `position_applied` has been known to be behind the primary; 0 when it is not.
+    /// Shows how long ago the last fence was sent whose position is applied: no answer of `minimize-latency` is older.
     lag_seconds: Gauge = "lag_seconds", "seconds", Stable;
     /// Counts how often everything was forgotten, by the reason.
     incarnation_changes_total: Family<IncarnationReason, IntCounter> = "incarnation_changes_total", "changes", Stable;

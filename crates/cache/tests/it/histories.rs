@@ -222,6 +222,32 @@ async fn aborted_intents_neither_stop_leases_nor_hide_commits() {
     assert_eq!(pod.version("p1").await, 4);
 }
 
+/// [11, 19] Between drawing its intent and locking it, a writer is known by its mark alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_that_is_drawn_and_not_locked_yet_is_not_settled() {
+    let world = World::with_lease(100).await;
+    let pod = world.pod().await;
+    let class: i32 = world.admin.query_one("SELECT lock_class FROM neverstale.installation", &[]).await.unwrap().get(0);
+    let writer = world.database.connect().await.unwrap();
+    let half_way = format!("BEGIN; SELECT pg_advisory_xact_lock_shared({class}, 0)");
+    writer.batch_execute(&half_way).await.unwrap();
+    let intent: i64 = writer.query_one("SELECT nextval('neverstale.intent')", &[]).await.unwrap().get(0);
+    let until = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < until {
+        pod.version("p1").await;
+        assert!(pod.metrics.position_settled.get() < intent, "settled over a writer that is still to come");
+        sleep(Duration::from_millis(5)).await;
+    }
+    writer.batch_execute("ROLLBACK").await.unwrap();
+    pod.version("p1").await;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while pod.metrics.position_settled.get() < intent {
+        assert!(Instant::now() < deadline, "an aborted intent was never settled");
+        pod.version("p1").await;
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// [13] Gaps in positions mean nothing, so only `pruned_to` tells that rows are gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_pruned_past_a_sleeping_pod_leaves_it_cold_not_stale() {

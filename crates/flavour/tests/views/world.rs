@@ -48,8 +48,9 @@ pub(crate) const PATHS: [&str; 9] =
 fn value(dice: &mut Dice, path: &str) -> Value {
     match path {
         "user.permissions" => permissions(dice),
+        _ if path.contains("key") && dice.one_in(2) => json!("sk-1"),
         _ => dice.pick(&[json!(null), json!(true), json!(false), json!(0), json!(1), json!(1.0), json!(10), json!(10.0), json!(""), json!("x"), json!("true"), json!([]), json!([""]),
-            json!(["t", true, 1.0]), json!(["t", 1, 1]), json!({"key": true}), json!({"key": 1, "z": "say \"true\", false"}), json!({}), json!("sk-1"), json!(3)]),
+            json!(["t", true, 1.0]), json!(["t", 1, 1]), json!({"key": true}), json!({"key": 1, "z": "say \"true\", false"}), json!({}), json!("y"), json!(3)]),
     }
 }
 

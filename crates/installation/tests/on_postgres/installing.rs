@@ -237,9 +237,12 @@ async fn what_no_trigger_can_watch_is_refused_with_its_name() -> Result<()> {
         ("ci", Problem::UnsupportedTagColumn),
         ("absent", Problem::MissingTable),
     ];
-    let has_icu = !column(&superuser, "SELECT FROM pg_collation WHERE collname = 'en-x-icu'")
-        .await?
-        .is_empty();
+    let has_icu = !column(
+        &superuser,
+        "SELECT collname FROM pg_collation WHERE collname = 'en-x-icu'",
+    )
+    .await?
+    .is_empty();
     let blurred = has_icu.then_some(("blurred", Problem::UnsupportedTagColumn));
     if has_icu {
         superuser

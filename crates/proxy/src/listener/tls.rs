@@ -20,7 +20,7 @@ pub struct TlsFiles {
 
 /// TLS as new connections speak it; clones share one configuration.
 #[derive(Clone)]
-pub struct ServerTls(Watched<Arc<ServerConfig>>);
+pub struct ServerTls(Watched<ServerConfig>);
 
 impl ServerTls {
     /// Reads the files, and again when they change: a renewed certificate counts for new connections.
@@ -38,7 +38,7 @@ impl ServerTls {
     }
 }
 
-fn config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
+fn config(cert: &[u8], key: &[u8]) -> Result<ServerConfig, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
     let chain = chain.map_err(|error| format!("the certificate is not PEM: {error}"))?;
     if chain.is_empty() {
@@ -50,5 +50,5 @@ fn config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
     let mut config = config.map_err(|error| format!("certificate and key can't be used: {error}"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }

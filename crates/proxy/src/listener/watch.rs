@@ -6,7 +6,6 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -54,28 +53,24 @@ impl Watch {
         activity
     }
 
-    /// Watches until `drain` or `shutdown`, then drains; cancels `ended` when no connection is open any more.
-    pub(super) async fn run(
-        &self,
-        drain: &CancellationToken,
-        shutdown: &CancellationToken,
-        is_draining: &AtomicBool,
-        ended: &CancellationToken,
-    ) {
+    /// Watches until one of the two says that it is over.
+    pub(super) async fn run_until(&self, drain: CancellationToken, shutdown: &CancellationToken) {
         loop {
             tokio::select! {
                 biased; // The end comes first.
-                () = drain.cancelled() => break,
-                () = shutdown.cancelled() => break,
-                () = sleep(LOOK_EVERY) => self.look(None),
+                () = drain.cancelled() => return,
+                () = shutdown.cancelled() => return,
+                () = sleep(LOOK_EVERY) => { self.look(None); }
             }
         }
-        is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets all connections end; returns when none is open any more.
+    pub(super) async fn drain(&self) {
         let since = Instant::now();
         while self.look(Some(since)) > 0 {
             sleep(LOOK_EVERY_WHILE_DRAINING).await;
         }
-        ended.cancel();
     }
 
     /// Looks at each connection and tells it what is due; gives how many are open.

@@ -96,13 +96,16 @@ impl Picture {
         let total: u64 = (0..stage.sidecars.len())
             .filter_map(|sidecar| load.measured(sidecar, |one| one.tiers.total()))
             .sum();
-        writeln!(
-            summary,
-            "{total} reads in {seconds:.1} s, {} changes, each new on every sidecar at most {} after its commit",
-            story.told(),
-            milliseconds(self.slowest)
-        )
-        .ok();
+        let changes = story.told();
+        writeln!(summary, "{total} reads in {seconds:.1} s, {changes} changes").ok();
+        if story.stale() == 0 {
+            let slowest = milliseconds(self.slowest);
+            writeln!(
+                summary,
+                "each change was seen on every sidecar at most {slowest} after its commit, by the first read"
+            )
+            .ok();
+        }
         summary.push_str(&verdict(load, story));
         summary
     }
@@ -115,6 +118,9 @@ impl Picture {
                 println!("{line}");
             }
             self.told.push_back(line);
+            let instead = told.seen.iter().find_map(|seen| seen.as_ref().err());
+            self.complaints
+                .extend(instead.map(|instead| format!("STALE: after its commit, {instead}")));
         }
         for complaint in load.complaints().into_iter().chain(story.complaints()) {
             if !self.is_live {
@@ -198,7 +204,7 @@ fn line_of(told: &Told) -> String {
         .iter()
         .map(|seen| match seen {
             Ok(after) => format!("+{}", milliseconds(*after)),
-            Err(instead) => format!("STALE ({instead})"),
+            Err(_) => "STALE".to_owned(),
         })
         .collect();
     let stale = told.seen.iter().filter(|seen| seen.is_err()).count();
@@ -243,7 +249,7 @@ fn by_hand(stage: &Stage) -> String {
         let body = format!("'{{\"api_key\": \"{key}\"}}'");
         writeln!(
             text,
-            "  curl --unix-socket {} -d {body} http://sidecar/v1/api-keys/resolve",
+            "  curl --unix-socket {} -H 'content-type: application/json' -d {body} http://sidecar/v1/api-keys/resolve",
             socket.display()
         )
         .ok();

@@ -1,0 +1,165 @@
+//! What `/status` tells: the shape of `wire`, and beside it what only the page needs.
+
+use std::sync::atomic::Ordering;
+
+use neverstale_cache::L1;
+use neverstale_changefeed::Standing;
+use neverstale_redis::{Phase, Redis};
+use neverstale_telemetry::{AuditOutcome, Level, Metrics, ReadOutcome};
+use neverstale_wire::{
+    Status,
+    status::{AuditStatus, FeedStatus, L1Status, L2Status, ReadsStatus, StatusReason},
+};
+use serde::Serialize;
+
+use crate::{admin::Shared, gauges, tags};
+
+/// Commits shown.
+const CHANGES_MAX: usize = 12;
+/// Tags shown of each.
+const TAGS_MAX: usize = 8;
+
+/// The status with what is shown beside it. Members are only added.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    #[serde(flatten)]
+    status: Status,
+    /// Whether `/startupz` says 200.
+    started: bool,
+    /// `serving`, `bypass` or `down`.
+    standing: &'static str,
+    /// Why reads are not served from cache, if they are not.
+    standing_reason: Option<String>,
+    /// Whether the lease leaves out tags that a writer holds.
+    lease_has_exceptions: bool,
+    /// The incarnation in hex.
+    incarnation: Option<String>,
+    /// Reads answered from L1 or L2, of all that were answered.
+    hit_ratio: f64,
+    l1_hit_ratio: f64,
+    /// Callers that follow the events.
+    event_subscribers: i64,
+    /// The last commits, the newest first.
+    changes: Vec<ChangeReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeReport {
+    position: u64,
+    tags: Vec<String>,
+    tags_more: usize,
+}
+
+/// Reports the state of this sidecar.
+pub(crate) fn report(shared: &Shared) -> Report {
+    let parts = &shared.parts;
+    let reads = reads(&parts.metrics);
+    let feed = parts.cache.feed();
+    let standing = feed.standing();
+    let (standing, standing_reason) = match &**standing {
+        Standing::Serving(_) => ("serving", None),
+        Standing::Bypass { reason, .. } => ("bypass", Some(reason.to_string())),
+        Standing::Down(error) => ("down", Some(error.to_string())),
+    };
+    let feed_status = feed_status(shared);
+    let answered = reads.total.saturating_sub(reads.unavailable);
+    let hits = reads.l1_hits + reads.l2_hits;
+    let lease_has_exceptions = match &**feed.standing() {
+        Standing::Serving(serving) => !serving.lease().except.is_none(),
+        _ => false,
+    };
+    let mut installation = parts.installation.clone();
+    installation.intact = standing == "serving";
+    Report {
+        started: shared.has_started.load(Ordering::Relaxed),
+        standing,
+        standing_reason,
+        lease_has_exceptions,
+        incarnation: feed_status.position.map(|token| token.incarnation.to_string()),
+        hit_ratio: ratio(hits, answered),
+        l1_hit_ratio: ratio(reads.l1_hits, answered),
+        event_subscribers: parts.metrics.event_subscribers.get(),
+        changes: changes(shared),
+        status: Status {
+            version: parts.version.to_owned(),
+            uptime_seconds: shared.started_at.elapsed().as_secs(),
+            ready: parts.readiness.is_ready(),
+            reasons: parts.readiness.reasons().into_iter().map(|(key, text)| StatusReason { key: key.to_owned(), text }).collect(),
+            installation,
+            feed: feed_status,
+            l1: l1_status(parts.cache.l1(), parts.l1_bytes_max),
+            l2: parts.redis.as_ref().map(|redis| l2_status(redis, parts.is_l2_sealed)),
+            audit: audit(&parts.metrics),
+            reads,
+        },
+    }
+}
+
+fn feed_status(shared: &Shared) -> FeedStatus {
+    let metrics = &shared.parts.metrics;
+    let feed = shared.parts.cache.feed();
+    let fences = metrics.fence_seconds.get_sample_count();
+    let round_trip_us = if fences == 0 { 0.0 } else { metrics.fence_seconds.get_sample_sum() / fences as f64 * 1e6 };
+    let mut status = FeedStatus {
+        position: feed.token(),
+        settled: metrics.position_settled.get() as u64,
+        lag_ms: (metrics.lag_seconds.get() * 1e3) as u64,
+        fence_round_trip_us: round_trip_us as u64,
+        relay: feed.is_relay(),
+        ..FeedStatus::default()
+    };
+    if let Standing::Serving(serving) = &**feed.standing() {
+        status.applied = serving.world.applied().0;
+        status.floor = serving.world.floor().0;
+        status.lease_remaining_ms = gauges::lease_remaining(serving, feed.clock().now()).as_millis() as u64;
+    }
+    status
+}
+
+fn l1_status(l1: &L1, bytes_max: u64) -> L1Status {
+    let (entries, bytes) = l1.size();
+    L1Status { entries, bytes, bytes_max }
+}
+
+fn l2_status(redis: &Redis, sealed: bool) -> L2Status {
+    let breaker = match redis.phase() {
+        Phase::Closed => "closed",
+        Phase::Open => "open",
+        Phase::HalfOpen => "half-open",
+    };
+    L2Status { target: redis.target().kind().to_owned(), connected: redis.is_connected(), breaker: breaker.to_owned(), sealed }
+}
+
+fn reads(metrics: &Metrics) -> ReadsStatus {
+    let sum = |outcomes: &[ReadOutcome]| -> u64 {
+        let levels = [Level::FullyConsistent, Level::AtLeastAsFresh, Level::MinimizeLatency];
+        levels.iter().flat_map(|level| outcomes.iter().map(|outcome| metrics.reads[*level][*outcome].get())).sum()
+    };
+    use ReadOutcome::{Bypass, Error, Fill, Join, L1, L2};
+    ReadsStatus {
+        total: sum(&[L1, L2, Fill, Join, Bypass, Error]),
+        l1_hits: sum(&[L1]),
+        l2_hits: sum(&[L2]),
+        fills: sum(&[Fill, Join, Bypass]),
+        unavailable: sum(&[Error]),
+    }
+}
+
+fn audit(metrics: &Metrics) -> AuditStatus {
+    let of = |outcome: AuditOutcome| metrics.audits_total[outcome].get();
+    AuditStatus { compared: of(AuditOutcome::Match) + of(AuditOutcome::Mismatch), stale: of(AuditOutcome::Mismatch) }
+}
+
+fn changes(shared: &Shared) -> Vec<ChangeReport> {
+    let rows = shared.parts.cache.feed().history().last(CHANGES_MAX);
+    let report = |row: &std::sync::Arc<neverstale_postgres::LogRow>| ChangeReport {
+        position: row.position.0,
+        tags: row.tags.iter().take(TAGS_MAX).map(|tag| tags::shorten(tag)).collect(),
+        tags_more: row.tags.len().saturating_sub(TAGS_MAX),
+    };
+    rows.iter().map(report).collect()
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

@@ -1,0 +1,111 @@
+//! The shapes of bodies. What a view gives is the flavour's business; what the contract promises of its own paths is said here.
+
+use neverstale_wire::ProblemKind;
+use serde_json::{Value, json};
+
+use super::TOKEN_PATTERN;
+use crate::{api_keys::KEY_CHARS_MAX, batch::PATH_CHARS_MAX, sessions::TOKEN_BYTES_MAX, settings::ApiSettings};
+
+pub(super) fn all(settings: &ApiSettings) -> Value {
+    let types: Vec<_> = ProblemKind::ALL.into_iter().map(ProblemKind::type_uri).collect();
+    let path = json!({
+        "type": "string",
+        "description": "A path of a read, with its query.",
+        "pattern": "^/v1/",
+        "maxLength": PATH_CHARS_MAX,
+    });
+    json!({
+        "Problem": {
+            "type": "object",
+            "description": "A problem (RFC 9457).",
+            "required": ["type", "title", "status"],
+            "properties": {
+                "type": { "type": "string", "enum": types },
+                "title": { "type": "string" },
+                "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+                "detail": { "type": "string" },
+                "retry_after_seconds": { "type": "integer", "minimum": 0 },
+            },
+        },
+        "Json": {
+            "description": "JSON as Postgres can hold it: no NUL characters.",
+            "anyOf": [
+                { "$ref": "#/components/schemas/Scalar" },
+                { "type": "array", "items": { "$ref": "#/components/schemas/Scalar" } },
+                {
+                    "type": "object",
+                    "propertyNames": { "pattern": "^[^\\u0000]*$" },
+                    "additionalProperties": { "$ref": "#/components/schemas/Scalar" },
+                },
+            ],
+        },
+        "Scalar": {
+            "type": ["null", "boolean", "number", "string"],
+            "pattern": "^[^\\u0000]*$",
+            "minimum": -1e15,
+            "maximum": 1e15,
+        },
+        "BatchQuestion": {
+            "type": "object",
+            "required": ["reads"],
+            "additionalProperties": false,
+            "properties": { "reads": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": settings.batch_reads_max,
+                "items": { "oneOf": [path.clone(), {
+                    "type": "object",
+                    "required": ["path"],
+                    "additionalProperties": false,
+                    "properties": { "path": path, "default": { "$ref": "#/components/schemas/Json" } },
+                }] },
+            } },
+        },
+        "BatchAnswer": {
+            "type": "object",
+            "required": ["position", "answers"],
+            "properties": {
+                "position": { "type": "string", "pattern": TOKEN_PATTERN },
+                "answers": { "type": "array", "items": {
+                    "type": "object",
+                    "required": ["status", "body"],
+                    "properties": { "status": { "type": "integer", "enum": [200, 400, 404] }, "body": true },
+                } },
+            },
+        },
+        "ApiKeyQuestion": {
+            "type": "object",
+            "required": ["api_key"],
+            "additionalProperties": false,
+            "properties": { "api_key": { "type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[^\\u0000]+$" } },
+        },
+        "SessionQuestion": {
+            "type": "object",
+            "required": ["token"],
+            "additionalProperties": false,
+            // Tokens are ASCII, so that bytes are characters.
+            "properties": { "token": { "type": "string", "minLength": 1, "maxLength": TOKEN_BYTES_MAX, "pattern": "^[!-~]+$" } },
+        },
+    })
+}
+
+/// What the contract promises of the answers under a path; anything where it leaves that to the flavour.
+pub(super) fn of_path(path: &str) -> Value {
+    match path {
+        "/v1/users/{id}" | "/v1/users/by-email/{email}" => object(&["id", "email", "name", "role"]),
+        "/v1/users/{id}/role" => object(&["id", "role", "super_admin"]),
+        "/v1/users/{id}/groups" => json!({ "type": "array", "items": object(&["id", "name"]) }),
+        "/v1/users/{id}/permissions" => object(&[]),
+        "/v1/users/{id}/settings" => object(&["values"]),
+        "/v1/users/{id}/settings/{path...}" | "/v1/users/{id}/virtual-keys/{path...}" => object(&["path", "value", "source"]),
+        _ => json!(true),
+    }
+}
+
+pub(super) fn api_key_owner() -> Value {
+    object(&["user", "key"])
+}
+
+fn object(required: &[&str]) -> Value {
+    json!({ "type": "object", "required": required })
+}

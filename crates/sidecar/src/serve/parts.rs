@@ -1,0 +1,195 @@
+//! What a sidecar is made of, each part from its settings: the flavour, the feed, the cache and the listeners.
+//!
+//! Nothing here waits for a store but the search for the flavour.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use neverstale_admin::{Admin, AdminHandle, AdminParts};
+use neverstale_cache::{Auditor, Cache, CacheParts, L1, L2, L2Parts};
+use neverstale_changefeed::{Broadcast, Feed, FeedParts};
+use neverstale_flavour::{Flavour, Router};
+use neverstale_lifecycle::{Backoff, CancellationToken};
+use neverstale_postgres::FillPool;
+use neverstale_proxy::{Api, ApiHandle, ApiParts};
+use neverstale_redis::Redis;
+use neverstale_wire::{BroadcastCodec, KeyRing, status::InstallationStatus};
+
+use super::Process;
+use crate::{database, exit::Failure, flavour};
+
+/// Between two looks for the flavour while the database is out of reach or still empty.
+const FLAVOUR_BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Looks for the flavour until it is found; a wrong setting ends the search, a missing database does not.
+pub(super) async fn find_flavour(process: &Process) -> Result<Flavour, Failure> {
+    let settings = &process.settings.database;
+    if let Some(flavour) = flavour::named(&settings.schema).map_err(|reason| Failure::usage(anyhow!(reason)))? {
+        return Ok(flavour);
+    }
+    let mut backoff = Backoff::new(FLAVOUR_BACKOFF.0, FLAVOUR_BACKOFF.1);
+    loop {
+        let looked = async {
+            let connection = database::connect_within(settings, settings.statement_limit()).await?;
+            flavour::choose(&connection, settings).await
+        };
+        match looked.await {
+            Ok(flavour) => {
+                process.readiness.set("schema", None);
+                return Ok(flavour);
+            }
+            Err(failure) => process.readiness.set("schema", Some(format!("{:#}", failure.error))),
+        }
+        tokio::time::sleep(backoff.next_delay()).await;
+    }
+}
+
+/// Ends a task that would go on for ever.
+pub(super) async fn until(shutdown: CancellationToken, task: impl Future<Output = ()>) {
+    // Nobody asks whether it ended or was ended.
+    let _ = shutdown.run_until_cancelled(task).await;
+}
+
+pub(super) fn feed(
+    process: &Process,
+    flavour: &Arc<Flavour>,
+    redis: Option<&Arc<Redis>>,
+    keys: Option<&KeyRing>,
+) -> Result<Feed, Failure> {
+    let settings = &process.settings;
+    let broadcast = |redis: &Arc<Redis>| {
+        let name = settings.redis.channel();
+        Broadcast {
+            redis: Arc::clone(redis),
+            codec: BroadcastCodec::new(keys.cloned(), name.clone()),
+            name,
+        }
+    };
+    let parts = FeedParts {
+        target: database::target(&settings.database)?,
+        ca_file: settings.database.tls_ca_file.clone(),
+        connect_limit: settings.database.connect_limit(),
+        statement_limit: settings.database.statement_limit(),
+        flavour: Arc::clone(flavour),
+        app_schema: settings.database.app_schema.clone(),
+        broadcast: redis.map(broadcast),
+        settings: settings.feed.clone(),
+        clock: process.clock.clone(),
+        readiness: process.readiness.clone(),
+        metrics: Arc::clone(&process.metrics),
+    };
+    Feed::start(parts, &process.tasks).map_err(Failure::usage)
+}
+
+pub(super) fn cache(
+    process: &Process,
+    flavour: &Arc<Flavour>,
+    feed: Feed,
+    redis: Option<&Arc<Redis>>,
+    keys: Option<KeyRing>,
+) -> Result<Arc<Cache>, Failure> {
+    let Process {
+        settings,
+        tasks,
+        metrics,
+        ..
+    } = process;
+    let l2 = redis.map(|redis| {
+        let parts = L2Parts {
+            redis: Arc::clone(redis),
+            codec: settings.redis.l2_codec(keys),
+            prefix: settings.redis.key_prefix.clone(),
+            ttl: Duration::from_secs(settings.redis.value_ttl_seconds),
+            tasks: tasks.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        L2::new(parts, Arc::clone(flavour), &format!("{:?}", settings.flavour.options.0))
+    });
+    let fills = FillPool::new(
+        database::target(&settings.database)?,
+        settings.database.tls_ca_file.clone(),
+        settings.database.connect_limit(),
+        settings.database.statement_limit(),
+        settings.database.fill_connections as usize,
+        flavour,
+    );
+    let l1 = L1::new(&settings.l1);
+    let (flavour, metrics, tasks) = (Arc::clone(flavour), Arc::clone(metrics), tasks.clone());
+    Ok(Cache::new(CacheParts {
+        feed,
+        fills,
+        flavour,
+        l1,
+        l2,
+        metrics,
+        tasks,
+    }))
+}
+
+/// Starts the `admin` listener, so that probes are answered before the first read is.
+pub(super) async fn admin(
+    process: &Process,
+    flavour: &Flavour,
+    cache: &Arc<Cache>,
+    redis: Option<&Arc<Redis>>,
+    is_sealed: bool,
+) -> Result<AdminHandle, Failure> {
+    let Process {
+        settings,
+        metrics,
+        readiness,
+        tasks,
+        ..
+    } = process;
+    let app_schema = settings.database.app_schema.clone();
+    let installation = InstallationStatus {
+        flavour: flavour.name.clone(),
+        protocol: neverstale_installation::PROTOCOL as u32,
+        specification: flavour.specification(&app_schema),
+        app_schema,
+        ..InstallationStatus::default()
+    };
+    let parts = AdminParts {
+        cache: Arc::clone(cache),
+        redis: redis.map(|redis| Redis::clone(redis)),
+        is_l2_sealed: is_sealed,
+        l1_bytes_max: settings.l1.bytes_max,
+        installation,
+        readiness: readiness.clone(),
+        metrics: Arc::clone(metrics),
+        version: env!("CARGO_PKG_VERSION"),
+        settings: settings.admin.clone(),
+        drain: process.drain.clone(),
+        quit: process.quit.clone(),
+    };
+    Ok(Admin::start(parts, tasks).await.map_err(anyhow::Error::from)?)
+}
+
+/// Starts the `api` listener.
+pub(super) async fn api(
+    process: &Process,
+    router: Router,
+    cache: Arc<Cache>,
+    auditor: Arc<Auditor>,
+    redis: Option<&Arc<Redis>>,
+) -> Result<ApiHandle, Failure> {
+    let Process {
+        settings,
+        clock,
+        metrics,
+        tasks,
+        ..
+    } = process;
+    let parts = ApiParts {
+        cache,
+        router: Arc::new(router),
+        auditor,
+        redis: redis.map(|redis| Redis::clone(redis)),
+        app_key_prefix: settings.redis.app_key_prefix.clone(),
+        settings: settings.api.clone(),
+        clock: clock.clone(),
+        metrics: Arc::clone(metrics),
+        drain: process.drain.clone(),
+    };
+    Ok(Api::start(parts, tasks).await.map_err(anyhow::Error::from)?)
+}

@@ -1,0 +1,22 @@
+//! The "what must be seen", by the real binary: three sidecars over HTTP on a real PostgreSQL and Redis, for the three flavours.
+//!
+//! Nothing here is inside of the product: what a right answer is says the same view, asked straight from Postgres ([`straight`]).
+//! What the parts do among themselves, in one process, is tested where they live.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "tests read the clock and the environment, spawn tasks and tell a person their seed; the seams of the product are not for them"
+)]
+
+mod house;
+mod straight;
+mod question;
+mod dice;
+
+mod coherence;
+mod projections;
+mod contract;
+mod process;
+mod faults;
+mod fuzz;
