@@ -22,7 +22,7 @@ use crate::{service::AdminService, settings::AdminSettings};
 /// A probe or a scrape comes at once, or not at all.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// Scrapers keep their connections between scrapes.
-const IDLE: Duration = Duration::from_secs(180);
+const IDLE: Duration = Duration::from_mins(3);
 
 /// Everything that the `admin` listener is made of.
 pub struct AdminParts {

@@ -131,11 +131,11 @@ fn l2_status(redis: &Redis, sealed: bool) -> L2Status {
 }
 
 fn reads(metrics: &Metrics) -> ReadsStatus {
+    use ReadOutcome::{Bypass, Error, Fill, Join, L1, L2};
     let sum = |outcomes: &[ReadOutcome]| -> u64 {
         let levels = [Level::FullyConsistent, Level::AtLeastAsFresh, Level::MinimizeLatency];
         levels.iter().flat_map(|level| outcomes.iter().map(|outcome| metrics.reads[*level][*outcome].get())).sum()
     };
-    use ReadOutcome::{Bypass, Error, Fill, Join, L1, L2};
     ReadsStatus {
         total: sum(&[L1, L2, Fill, Join, Bypass, Error]),
         l1_hits: sum(&[L1]),

@@ -11,8 +11,8 @@ pub(crate) fn shorten(tag: &str) -> String {
     let Some((rule, key)) = tag.split_once(':') else { return cut(tag) };
     if key.contains('@') {
         let digest = digest(&SHA256, key.as_bytes());
-        let hash: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        return format!("{rule}:#{hash}");
+        let [first, second, third, fourth, ..] = *digest.as_ref() else { unreachable!("SHA-256 has 32 bytes") };
+        return format!("{rule}:#{:08x}", u32::from_be_bytes([first, second, third, fourth]));
     }
     format!("{rule}:{}", cut(key))
 }

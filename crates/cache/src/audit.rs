@@ -89,7 +89,11 @@ impl Cache {
         self.metrics.audits_total[label].inc();
         if outcome == Audit::Mismatch {
             let view = &self.flavour.view(read.view).name;
-            tracing::error!(view, as_of = served.stamp.as_of.0, "the auditor found a stale answer: please report this");
+            tracing::error!(
+                view,
+                as_of = served.stamp.as_of.0,
+                "the auditor found a stale answer: please report this"
+            );
             self.l1.forget_all();
         }
         outcome
@@ -101,7 +105,8 @@ impl Cache {
             _ => return None,
         };
         let (fresh, _) = self.ask(&serving.statements, read).await.ok()?;
-        if fresh.stamp.incarnation != served.stamp.incarnation || fresh.stamp.incarnation != serving.world.incarnation() {
+        if fresh.stamp.incarnation != served.stamp.incarnation || fresh.stamp.incarnation != serving.world.incarnation()
+        {
             return None;
         }
         self.feed.look();
@@ -112,6 +117,10 @@ impl Cache {
         // Other bytes are right if the served entry is not valid any more at the fresh one's state.
         let entitlement = Entitlement::applied(&serving.world);
         let verdict = self.judge(&serving, &entitlement, &served.stamp);
-        Some(if verdict == Validity::Valid { Audit::Mismatch } else { Audit::Inconclusive })
+        Some(if verdict == Validity::Valid {
+            Audit::Mismatch
+        } else {
+            Audit::Inconclusive
+        })
     }
 }

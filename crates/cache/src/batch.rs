@@ -40,11 +40,16 @@ impl Cache {
                 Some(BatchVerdict::OneState(position)) => {
                     let rounds = if round == 1 { BatchRounds::One } else { BatchRounds::Two };
                     self.metrics.batch_rounds_total[rounds].inc();
-                    let token = Token { incarnation: serving.world.incarnation(), position };
+                    let token = Token {
+                        incarnation: serving.world.incarnation(),
+                        position,
+                    };
                     return Ok(BatchAnswer { entries, token, kept });
                 }
                 Some(BatchVerdict::Refill(failing)) if round < ROUNDS => {
-                    let fills = failing.iter().map(|place| self.refill(&serving, &reads[*place], deadline));
+                    let fills = failing
+                        .iter()
+                        .map(|place| self.refill(&serving, &reads[*place], deadline));
                     for (place, entry) in failing.iter().zip(try_join_all(fills).await?) {
                         entries[*place] = entry;
                     }
@@ -63,7 +68,8 @@ impl Cache {
         reads: &[Read],
         deadline: Instant,
     ) -> Result<Option<(Arc<Serving>, Vec<Arc<Entry>>)>, ReadError> {
-        let needs_fence = |read: &Read| matches!(self.look_into_l1(&serving, &entitlement, &read.key), Look::NeedsFence);
+        let needs_fence =
+            |read: &Read| matches!(self.look_into_l1(&serving, &entitlement, &read.key), Look::NeedsFence);
         if reads.iter().any(needs_fence) {
             let (fenced, fresh) = self.feed.fence(deadline).await?;
             if !Arc::ptr_eq(&fenced, &serving) {
@@ -78,7 +84,10 @@ impl Cache {
                 Look::Valid(entry) => Ok(entry),
                 _ => match self.look_into_l2(serving_ref, entitlement, read).await {
                     Some(entry) => Ok(entry),
-                    None => self.fill(serving_ref, entitlement, read, deadline).await.map(|(entry, _)| entry),
+                    None => self
+                        .fill(serving_ref, entitlement, read, deadline)
+                        .await
+                        .map(|(entry, _)| entry),
                 },
             }
         });
@@ -101,14 +110,23 @@ impl Cache {
         let target = batch_target(&serving.world, stamps());
         if serving.world.applied() < target {
             self.feed.look();
-            timeout_at(deadline, serving.reached(target)).await.map_err(|_| ReadError::Deadline)?;
+            timeout_at(deadline, serving.reached(target))
+                .await
+                .map_err(|_| ReadError::Deadline)?;
         }
-        Ok(Some(judge_batch(&serving.world, target, stamps(), self.feed.clock().now())))
+        Ok(Some(judge_batch(
+            &serving.world,
+            target,
+            stamps(),
+            self.feed.clock().now(),
+        )))
     }
 
     async fn refill(&self, serving: &Arc<Serving>, read: &Read, deadline: Instant) -> Result<Arc<Entry>, ReadError> {
         let entitlement = Entitlement::applied(&serving.world);
-        self.fill(serving, &entitlement, read, deadline).await.map(|(entry, _)| entry)
+        self.fill(serving, &entitlement, read, deadline)
+            .await
+            .map(|(entry, _)| entry)
     }
 
     async fn afresh(&self, reads: &[Read], deadline: Instant) -> Result<BatchAnswer, ReadError> {
@@ -127,11 +145,26 @@ impl Cache {
         let sent = self.feed.clock().now();
         let asked: Vec<_> = reads.iter().map(|read| (read.view, read.params.as_slice())).collect();
         let filled = timeout_at(deadline, self.fills.fill_many(statements, &asked)).await;
-        let filled = filled.map_err(|_| ReadError::Deadline)?.map_err(|error| ReadError::Fill(Arc::new(error)))?;
-        let entries: Vec<_> =
-            reads.iter().zip(filled).map(|(read, filled)| Arc::new(self.entry(read, filled, sent))).collect();
-        let stamp = entries.first().map(|entry| (entry.stamp.incarnation, entry.stamp.as_of)).unwrap_or_default();
-        let token = Token { incarnation: stamp.0, position: stamp.1 };
-        Ok(BatchAnswer { entries, token, kept: Level::FullyConsistent })
+        let filled = filled
+            .map_err(|_| ReadError::Deadline)?
+            .map_err(|error| ReadError::Fill(Arc::new(error)))?;
+        let entries: Vec<_> = reads
+            .iter()
+            .zip(filled)
+            .map(|(read, filled)| Arc::new(self.entry(read, filled, sent)))
+            .collect();
+        let stamp = entries
+            .first()
+            .map(|entry| (entry.stamp.incarnation, entry.stamp.as_of))
+            .unwrap_or_default();
+        let token = Token {
+            incarnation: stamp.0,
+            position: stamp.1,
+        };
+        Ok(BatchAnswer {
+            entries,
+            token,
+            kept: Level::FullyConsistent,
+        })
     }
 }

@@ -84,9 +84,13 @@ impl Cache {
     /// clock, one look into L1 and a few atomic loads; takes no lock and allocates nothing.
     pub fn hit(&self, key: &str, level: Level) -> Option<Answer> {
         let standing = self.feed.standing();
-        let Standing::Serving(serving) = &**standing else { return None };
+        let Standing::Serving(serving) = &**standing else {
+            return None;
+        };
         let entitlement = self.entitled_now(serving, level)?;
-        let Look::Valid(entry) = self.look_into_l1(serving, &entitlement, key) else { return None };
+        let Look::Valid(entry) = self.look_into_l1(serving, &entitlement, key) else {
+            return None;
+        };
         self.metrics.reads[level.label()][ReadOutcome::L1].inc();
         Some(answer(serving, &entitlement, entry, Source::L1, level))
     }
@@ -103,7 +107,9 @@ impl Cache {
     pub async fn read(&self, read: &Read, level: Level, deadline: Instant) -> Result<Answer, ReadError> {
         let arrived = Instant::now();
         let answer = self.read_uncounted(read, level, deadline).await;
-        let outcome = answer.as_ref().map_or(ReadOutcome::Error, |answer| answer.source.label());
+        let outcome = answer
+            .as_ref()
+            .map_or(ReadOutcome::Error, |answer| answer.source.label());
         self.metrics.reads[level.label()][outcome].inc();
         self.metrics.read_seconds[outcome].observe(arrived.elapsed().as_secs_f64());
         answer
@@ -112,7 +118,9 @@ impl Cache {
     async fn read_uncounted(&self, read: &Read, level: Level, deadline: Instant) -> Result<Answer, ReadError> {
         let (serving, mut entitlement, kept) = match self.entitle(level, deadline).await? {
             crate::entitle::Entitled::Serving(serving, entitlement, kept) => (serving, entitlement, kept),
-            crate::entitle::Entitled::Bypass(statements) => return self.pass_through(read, &statements, deadline).await,
+            crate::entitle::Entitled::Bypass(statements) => {
+                return self.pass_through(read, &statements, deadline).await;
+            }
         };
         let mut look = self.look_into_l1(&serving, &entitlement, &read.key);
         if let Look::NeedsFence = look {
@@ -141,12 +149,17 @@ impl Cache {
     /// As [`Cache::read`].
     pub async fn position(&self, deadline: Instant) -> Result<Token, ReadError> {
         let (serving, _) = self.feed.fence(deadline).await?;
-        Ok(Token { incarnation: serving.world.incarnation(), position: serving.world.applied() })
+        Ok(Token {
+            incarnation: serving.world.incarnation(),
+            position: serving.world.applied(),
+        })
     }
 
     /// Looks into L1 and judges what is there. The entitlement was taken before [17].
     pub(crate) fn look_into_l1(&self, serving: &Serving, entitlement: &Entitlement, key: &str) -> Look {
-        let Some(entry) = self.l1.get(key) else { return Look::Nothing };
+        let Some(entry) = self.l1.get(key) else {
+            return Look::Nothing;
+        };
         match self.judge(serving, entitlement, &entry.stamp) {
             Validity::Valid => Look::Valid(entry),
             Validity::NeedsFence => Look::NeedsFence,
@@ -154,7 +167,12 @@ impl Cache {
         }
     }
 
-    pub(crate) async fn look_into_l2(&self, serving: &Serving, entitlement: &Entitlement, read: &Read) -> Option<Arc<Entry>> {
+    pub(crate) async fn look_into_l2(
+        &self,
+        serving: &Serving,
+        entitlement: &Entitlement,
+        read: &Read,
+    ) -> Option<Arc<Entry>> {
         let entry = Arc::new(self.l2.as_ref()?.get(read, serving.world.incarnation()).await?);
         let verdict = self.judge(serving, entitlement, &entry.stamp);
         if verdict != Validity::Valid {
@@ -171,7 +189,11 @@ impl Cache {
 
     pub(crate) fn judge(&self, serving: &Serving, entitlement: &Entitlement, stamp: &Stamp) -> Validity {
         // Most answers change by writes alone, and need no look at the clocks.
-        let now = if stamp.not_after.is_some() { self.feed.clock().now() } else { Moment::default() };
+        let now = if stamp.not_after.is_some() {
+            self.feed.clock().now()
+        } else {
+            Moment::default()
+        };
         serving.world.judge(entitlement, stamp, now)
     }
 
@@ -184,8 +206,16 @@ impl Cache {
     ) -> Result<Answer, ReadError> {
         let filling = self.ask(statements, read);
         let (entry, _) = timeout_at(deadline, filling).await.map_err(|_| ReadError::Deadline)??;
-        let token = Token { incarnation: entry.stamp.incarnation, position: entry.stamp.as_of };
-        Ok(Answer { entry: Arc::new(entry), source: Source::Bypass, token, kept: Level::FullyConsistent })
+        let token = Token {
+            incarnation: entry.stamp.incarnation,
+            position: entry.stamp.as_of,
+        };
+        Ok(Answer {
+            entry: Arc::new(entry),
+            source: Source::Bypass,
+            token,
+            kept: Level::FullyConsistent,
+        })
     }
 }
 
@@ -193,7 +223,19 @@ impl Cache {
 /// where that is further; in the terms of whoever gave it.
 fn answer(serving: &Serving, entitlement: &Entitlement, entry: Arc<Entry>, source: Source, kept: Level) -> Answer {
     let is_ours = entry.stamp.incarnation == serving.world.incarnation();
-    let applied = if is_ours { entitlement.position() } else { Position::default() };
-    let token = Token { incarnation: entry.stamp.incarnation, position: applied.max(entry.stamp.as_of) };
-    Answer { entry, source, token, kept }
+    let applied = if is_ours {
+        entitlement.position()
+    } else {
+        Position::default()
+    };
+    let token = Token {
+        incarnation: entry.stamp.incarnation,
+        position: applied.max(entry.stamp.as_of),
+    };
+    Answer {
+        entry,
+        source,
+        token,
+        kept,
+    }
 }

@@ -48,7 +48,11 @@ impl Cache {
         match asked {
             Ok((serving, entitlement)) => {
                 // A read that accepts staleness gets better when the bound can't be kept without a question.
-                let kept = if level == Level::MinimizeLatency { Level::FullyConsistent } else { level };
+                let kept = if level == Level::MinimizeLatency {
+                    Level::FullyConsistent
+                } else {
+                    level
+                };
                 Ok(Entitled::Serving(serving, entitlement, kept))
             }
             Err(error) => self.without_a_fence(level, error),
@@ -61,7 +65,11 @@ impl Cache {
             Standing::Bypass { statements, .. } => return Ok(Entitled::Bypass(Arc::clone(statements))),
             Standing::Serving(serving) if level == Level::FullyConsistentOrBounded => {
                 if let Some(entitlement) = self.feed.bounded(serving) {
-                    return Ok(Entitled::Serving(Arc::clone(serving), entitlement, Level::MinimizeLatency));
+                    return Ok(Entitled::Serving(
+                        Arc::clone(serving),
+                        entitlement,
+                        Level::MinimizeLatency,
+                    ));
                 }
             }
             _ => {}

@@ -26,7 +26,13 @@ impl Entry {
         let is_found = body.is_some();
         let body = body.unwrap_or_default();
         let etag = etag(&body);
-        Self { stamp, is_found, body, etag, is_secret }
+        Self {
+            stamp,
+            is_found,
+            body,
+            etag,
+            is_secret,
+        }
     }
 
     /// What it takes in memory, beside its key.

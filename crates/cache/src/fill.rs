@@ -25,7 +25,9 @@ impl Cache {
         deadline: Instant,
     ) -> Result<(Arc<Entry>, Source), ReadError> {
         if let Some(joined) = self.flights.join(&read.key) {
-            let landing = timeout_at(deadline, joined.landed()).await.map_err(|_| ReadError::Deadline)?;
+            let landing = timeout_at(deadline, joined.landed())
+                .await
+                .map_err(|_| ReadError::Deadline)?;
             if let Some(Ok(entry)) = landing {
                 if self.judge(serving, entitlement, &entry.stamp) == Validity::Valid {
                     self.metrics.joins_total[JoinOutcome::Valid].inc();
@@ -38,9 +40,16 @@ impl Cache {
         let cache = self.me.upgrade().expect("whoever reads holds the cache");
         let (serving, read) = (Arc::clone(serving), read.clone());
         // A task of its own: it ends, and its answer is kept, even if this read is given up.
-        self.tasks.spawn_brief("fill", async move { pilot.land(cache.fill_and_keep(&serving, &read).await) });
-        let landing = timeout_at(deadline, mine.landed()).await.map_err(|_| ReadError::Deadline)?;
-        landing.unwrap_or(Err(ReadError::Deadline)).map(|entry| (entry, Source::Fill))
+        self.tasks.spawn_brief(
+            "fill",
+            async move { pilot.land(cache.fill_and_keep(&serving, &read).await) },
+        );
+        let landing = timeout_at(deadline, mine.landed())
+            .await
+            .map_err(|_| ReadError::Deadline)?;
+        landing
+            .unwrap_or(Err(ReadError::Deadline))
+            .map(|entry| (entry, Source::Fill))
     }
 
     async fn fill_and_keep(&self, serving: &Serving, read: &Read) -> Landing {
@@ -69,14 +78,25 @@ impl Cache {
             match self.fills.fill(statements, read.view, &read.params).await {
                 Ok(filled) => {
                     timer.observe_duration();
-                    let outcome = if filled.body.is_some() { FillOutcome::Ok } else { FillOutcome::NotFound };
+                    let outcome = if filled.body.is_some() {
+                        FillOutcome::Ok
+                    } else {
+                        FillOutcome::NotFound
+                    };
                     self.metrics.fills_total[outcome].inc();
                     return Ok((self.entry(read, filled, sent), true));
                 }
                 Err(error) if error.is_disconnect() && attempt < ATTEMPTS => attempt += 1,
                 Err(error) => {
-                    let is_late = matches!(error, PostgresError::Timeout { .. } | PostgresError::ConnectTimeout { .. });
-                    let outcome = if is_late { FillOutcome::Timeout } else { FillOutcome::Error };
+                    let is_late = matches!(
+                        error,
+                        PostgresError::Timeout { .. } | PostgresError::ConnectTimeout { .. }
+                    );
+                    let outcome = if is_late {
+                        FillOutcome::Timeout
+                    } else {
+                        FillOutcome::Error
+                    };
                     self.metrics.fills_total[outcome].inc();
                     tracing::warn!(error = &error as &dyn std::error::Error, "a fill failed");
                     return Err(ReadError::Fill(Arc::new(error)));

@@ -41,7 +41,14 @@ impl Flights {
     pub(crate) fn start(self: &Arc<Self>, key: &str) -> (Pilot, Passenger) {
         let (landing, waiting) = watch::channel(None);
         self.lock().insert(key.into(), waiting.clone());
-        (Pilot { flights: Arc::clone(self), key: key.into(), landing }, Passenger(waiting))
+        (
+            Pilot {
+                flights: Arc::clone(self),
+                key: key.into(),
+                landing,
+            },
+            Passenger(waiting),
+        )
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Box<str>, watch::Receiver<Option<Landing>>>> {
@@ -60,7 +67,10 @@ impl Drop for Pilot {
     fn drop(&mut self) {
         let mut under_way = self.flights.lock();
         // A later flight of the same key may have taken the place.
-        if under_way.get(&self.key).is_some_and(|other| other.same_channel(&self.landing.subscribe())) {
+        if under_way
+            .get(&self.key)
+            .is_some_and(|other| other.same_channel(&self.landing.subscribe()))
+        {
             under_way.remove(&self.key);
         }
     }
@@ -69,6 +79,10 @@ impl Drop for Pilot {
 impl Passenger {
     /// Waits for the landing. None when the pilot was lost. Dropping it loses nothing: the fill goes on.
     pub(crate) async fn landed(mut self) -> Option<Landing> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|landing| landing.clone())
+        self.0
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|landing| landing.clone())
     }
 }

@@ -28,7 +28,10 @@ impl L1 {
             .max_capacity(settings.bytes_max)
             .weigher(weigh)
             .build_with_hasher(Xxh3DefaultBuilder::new());
-        Self { entries, entry_bytes_max: settings.entry_bytes_max as usize }
+        Self {
+            entries,
+            entry_bytes_max: settings.entry_bytes_max as usize,
+        }
     }
 
     /// Looks an entry up; the caller judges it.
@@ -41,10 +44,11 @@ impl L1 {
         if entry.body.len() > self.entry_bytes_max {
             return;
         }
-        let is_newer = |kept: &Entry| {
-            kept.stamp.incarnation != entry.stamp.incarnation || kept.stamp.as_of <= entry.stamp.as_of
-        };
-        self.entries.entry(key.into()).or_insert_with_if(|| Arc::clone(entry), |kept| is_newer(kept));
+        let is_newer =
+            |kept: &Entry| kept.stamp.incarnation != entry.stamp.incarnation || kept.stamp.as_of <= entry.stamp.as_of;
+        self.entries
+            .entry(key.into())
+            .or_insert_with_if(|| Arc::clone(entry), |kept| is_newer(kept));
     }
 
     /// Forgets everything: the auditor has found an answer that it can't explain.

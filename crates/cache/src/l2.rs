@@ -50,8 +50,24 @@ impl L2 {
         let catalogue = flavour.settings_catalogue();
         let name = |view: &View| format!("{}@{}", view.name, revision([&view.sql, fixed, &catalogue]));
         let revisions = flavour.views.iter().map(name).collect();
-        let L2Parts { redis, codec, prefix, ttl, tasks, metrics } = parts;
-        Self { redis, codec, prefix, ttl, flavour, revisions, tasks, metrics }
+        let L2Parts {
+            redis,
+            codec,
+            prefix,
+            ttl,
+            tasks,
+            metrics,
+        } = parts;
+        Self {
+            redis,
+            codec,
+            prefix,
+            ttl,
+            flavour,
+            revisions,
+            tasks,
+            metrics,
+        }
     }
 
     /// Looks an entry up; the caller judges it. What is late, garbage or somebody else's is a miss, and is counted.
@@ -65,15 +81,28 @@ impl L2 {
             self.metrics.l2_requests_total[L2Operation::Get][outcome].inc();
             None
         };
-        let value = match self.redis.l2_get(storage_key(&self.prefix, view, &read.key, incarnation)).await {
+        let value = match self
+            .redis
+            .l2_get(storage_key(&self.prefix, view, &read.key, incarnation))
+            .await
+        {
             Ok(Some(value)) => value,
             Ok(None) => return missed(L2Outcome::Miss),
             Err(miss) => return missed(outcome_of_miss(miss)),
         };
         match self.codec.read(&value, view, &read.key, incarnation) {
             Ok(entry) => {
-                let stamp = Stamp { incarnation, as_of: entry.as_of, tags: entry.tags.into(), not_after: None };
-                Some(Entry::new(stamp, (entry.status == 200).then_some(entry.body), is_secret))
+                let stamp = Stamp {
+                    incarnation,
+                    as_of: entry.as_of,
+                    tags: entry.tags.into(),
+                    not_after: None,
+                };
+                Some(Entry::new(
+                    stamp,
+                    (entry.status == 200).then_some(entry.body),
+                    is_secret,
+                ))
             }
             Err(unreadable) => missed(outcome_of_envelope(unreadable)),
         }
@@ -96,8 +125,14 @@ impl L2 {
             status: if entry.is_found { 200 } else { 404 },
             body: entry.body.clone(),
         };
-        let confidentiality = if entry.is_secret { Confidentiality::Secret } else { Confidentiality::Ordinary };
-        let Ok(value) = self.codec.write(&envelope, confidentiality) else { return };
+        let confidentiality = if entry.is_secret {
+            Confidentiality::Secret
+        } else {
+            Confidentiality::Ordinary
+        };
+        let Ok(value) = self.codec.write(&envelope, confidentiality) else {
+            return;
+        };
         let (redis, metrics, ttl) = (Arc::clone(&self.redis), Arc::clone(&self.metrics), self.ttl);
         self.tasks.spawn_brief("l2-put", async move {
             let outcome = redis.l2_put(name, envelope.as_of, value.into(), ttl).await;
@@ -147,5 +182,8 @@ fn revision(parts: [&str; 3]) -> String {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part.as_bytes());
     }
-    context.finish().as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    context.finish().as_ref()[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -14,9 +14,14 @@ use crate::{
 impl Session {
     pub(crate) async fn connect(&self) -> Result<Connection, PostgresError> {
         let parts = &self.parts;
-        Connection::open(&parts.target, parts.ca_file.as_deref(), parts.connect_limit, parts.statement_limit)
-            .await
-            .map(|(connection, _)| connection)
+        Connection::open(
+            &parts.target,
+            parts.ca_file.as_deref(),
+            parts.connect_limit,
+            parts.statement_limit,
+        )
+        .await
+        .map(|(connection, _)| connection)
     }
 
     /// Reads the incarnation and verifies it: a world to serve, or none while the installation is not in order.
@@ -53,26 +58,39 @@ impl Session {
 
     fn new_world(&mut self, outset: &Outset, statements: Statements) -> Arc<Serving> {
         // As far back as the log reaches, so that what the other sidecars left in L2 can be used.
-        let position = outset.pruned_to.max(Position(outset.newest.0.saturating_sub(self.parts.settings.log_rows_kept)));
+        let position = outset.pruned_to.max(Position(
+            outset.newest.0.saturating_sub(self.parts.settings.log_rows_kept),
+        ));
         let tags = TagTable::new(self.parts.settings.tag_slots as usize);
         let world = World::new(outset.incarnation, position, tags);
         let serving = Arc::new(Serving::new(world, Arc::new(statements), outset.lock_class));
         self.settled = Settled::default();
         self.shared.history.begin(outset.incarnation, position);
         tracing::info!(incarnation = %outset.incarnation, position = outset.newest.0, "a new world begins");
-        self.shared.standing.store(Arc::new(Standing::Serving(Arc::clone(&serving))));
+        self.shared
+            .standing
+            .store(Arc::new(Standing::Serving(Arc::clone(&serving))));
         serving
     }
 
     fn bypass(&self, statements: Statements, findings: &str) {
-        tracing::warn!(findings, "the installation is not in order: reads are passed through uncached");
+        tracing::warn!(
+            findings,
+            "the installation is not in order: reads are passed through uncached"
+        );
         self.parts.readiness.set("installation", Some(findings.to_owned()));
         self.parts.readiness.set("database", None);
         self.shared.metrics.bypass.set(1);
-        let bypass = Standing::Bypass { statements: Arc::new(statements), reason: findings.into() };
+        let bypass = Standing::Bypass {
+            statements: Arc::new(statements),
+            reason: findings.into(),
+        };
         self.shared.standing.store(Arc::new(bypass));
         // Whoever waits for a fence looks again and passes through.
-        self.shared.finish(self.shared.rounds.start(), Err(crate::FeedError::Verification(findings.to_owned())));
+        self.shared.finish(
+            self.shared.rounds.start(),
+            Err(crate::FeedError::Verification(findings.to_owned())),
+        );
     }
 
     /// Waits until it is time to verify again, or somebody has a reason to believe that something changed.

@@ -69,8 +69,13 @@ async fn listen_to_postgres(parts: Arc<FeedParts>, shared: Arc<Shared>) {
 }
 
 async fn listen(parts: &FeedParts, shared: &Shared, backoff: &mut Backoff) -> Result<(), PostgresError> {
-    let mut listener =
-        Listener::open(&parts.target, parts.ca_file.as_deref(), parts.connect_limit, parts.statement_limit).await?;
+    let mut listener = Listener::open(
+        &parts.target,
+        parts.ca_file.as_deref(),
+        parts.connect_limit,
+        parts.statement_limit,
+    )
+    .await?;
     backoff.reset();
     // Listening has begun; what was committed before it has rung for nobody here.
     shared.bell.notify_one();
@@ -99,7 +104,11 @@ async fn listen_to_redis(mut subscription: Subscription, codec: BroadcastCodec, 
 async fn say(channel: Broadcast, shared: Arc<Shared>, mut to_say: mpsc::Receiver<Vec<u8>>) {
     while let Some(message) = to_say.recv().await {
         let said = channel.redis.publish(&channel.name, message.into()).await;
-        let outcome = if said.is_ok() { BroadcastOutcome::Applied } else { BroadcastOutcome::Error };
+        let outcome = if said.is_ok() {
+            BroadcastOutcome::Applied
+        } else {
+            BroadcastOutcome::Error
+        };
         shared.metrics.broadcasts_total[BroadcastDirection::Sent][outcome].inc();
     }
     // Without a feed there is nothing to say; the process is ending.

@@ -12,11 +12,7 @@ use neverstale_wire::{BroadcastCodec, Token};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    FeedError, FeedSettings, History, Serving, Standing,
-    bells,
-    relay::Relay,
-    session::Session,
-    shared::Shared,
+    FeedError, FeedSettings, History, Serving, Standing, bells, relay::Relay, session::Session, shared::Shared,
 };
 
 /// Everything that a feed is made of.
@@ -178,7 +174,9 @@ impl Feed {
     pub fn note_gauges(&self) {
         let (metrics, now) = (&self.shared.metrics, self.clock.now());
         let Some(serving) = self.shared.serving() else { return };
-        metrics.lease_remaining_seconds.set(now.until(serving.lease().end).as_secs_f64());
+        metrics
+            .lease_remaining_seconds
+            .set(now.until(serving.lease().end).as_secs_f64());
         if let Some(sent) = serving.last_fence() {
             metrics.lag_seconds.set(now.since(sent).as_secs_f64());
         }
@@ -192,5 +190,8 @@ impl Feed {
 
 /// The token of an answer: what was applied at the check or, where that is further, the answer's own state.
 pub(crate) fn token(serving: &Serving, as_of: Position) -> Token {
-    Token { incarnation: serving.world.incarnation(), position: serving.world.applied().max(as_of) }
+    Token {
+        incarnation: serving.world.incarnation(),
+        position: serving.world.applied().max(as_of),
+    }
 }

@@ -14,7 +14,11 @@ use crate::{
 
 impl Session {
     /// Fetches the log from where we are to where it is.
-    pub(crate) async fn catch_up(&mut self, connection: &FeedConnection, serving: &Arc<Serving>) -> Result<(), SessionEnd> {
+    pub(crate) async fn catch_up(
+        &mut self,
+        connection: &FeedConnection,
+        serving: &Arc<Serving>,
+    ) -> Result<(), SessionEnd> {
         loop {
             let before = serving.world.applied();
             let page = connection.log_page(before).await?;
@@ -26,14 +30,22 @@ impl Session {
             }
             if page.pruned_to > before {
                 // Gaps mean nothing, so a hole can't be seen: only `pruned_to` tells [13].
-                tracing::info!(from = before.0, to = page.newest.0, "the log no longer reaches back to us: starting cold");
+                tracing::info!(
+                    from = before.0,
+                    to = page.newest.0,
+                    "the log no longer reaches back to us: starting cold"
+                );
                 serving.world.skip_to(page.newest);
                 self.shared.metrics.log_pruned_past_total.inc();
                 self.shared.history.gap(page.incarnation, page.newest);
                 serving.tell_applied();
                 return Ok(());
             }
-            let up_to = if page.is_last { page.newest } else { page.rows.last().map_or(page.newest, |row| row.position) };
+            let up_to = if page.is_last {
+                page.newest
+            } else {
+                page.rows.last().map_or(page.newest, |row| row.position)
+            };
             self.fold(serving, before, up_to, &page.rows);
             if page.is_last {
                 return Ok(());
@@ -90,7 +102,11 @@ impl Session {
 }
 
 fn reckon(row: &LogRow) -> Row {
-    Row { position: row.position, intent: row.intent, tags: row.tags.iter().map(|tag| tag_of(tag)).collect() }
+    Row {
+        position: row.position,
+        intent: row.intent,
+        tags: row.tags.iter().map(|tag| tag_of(tag)).collect(),
+    }
 }
 
 fn outcome_of(reason: BellReason) -> BroadcastOutcome {
@@ -104,6 +120,10 @@ fn outcome_of(reason: BellReason) -> BroadcastOutcome {
 }
 
 fn rows_of(told: Invalidation) -> Vec<LogRow> {
-    let row = |row: InvalidationRow| LogRow { position: row.position, intent: row.intent, tags: row.tags };
+    let row = |row: InvalidationRow| LogRow {
+        position: row.position,
+        intent: row.intent,
+        tags: row.tags,
+    };
     told.rows.into_iter().map(row).collect()
 }

@@ -58,7 +58,10 @@ struct Recent {
 
 impl History {
     pub(crate) fn new() -> Self {
-        Self { told: broadcast::Sender::new(BEHIND_MAX), recent: Mutex::default() }
+        Self {
+            told: broadcast::Sender::new(BEHIND_MAX),
+            recent: Mutex::default(),
+        }
     }
 
     /// Follows what is to come, after what `token` has seen. Without a token only what is to come.
@@ -66,12 +69,17 @@ impl History {
         // Subscribed under the lock, so that no commit falls between the two.
         let recent = self.lock();
         let to_come = self.told.subscribe();
-        let Some(token) = token else { return (Replay::Since(Vec::new()), to_come) };
+        let Some(token) = token else {
+            return (Replay::Since(Vec::new()), to_come);
+        };
         if recent.incarnation != Some(token.incarnation) || token.position < recent.since {
             return (Replay::Gap, to_come);
         }
         let newer = recent.rows.iter().filter(|row| row.position > token.position);
-        let changes = newer.map(|row| Change::Commit { incarnation: token.incarnation, row: Arc::clone(row) });
+        let changes = newer.map(|row| Change::Commit {
+            incarnation: token.incarnation,
+            row: Arc::clone(row),
+        });
         (Replay::Since(changes.collect()), to_come)
     }
 
@@ -82,13 +90,21 @@ impl History {
 
     pub(crate) fn begin(&self, incarnation: Incarnation, position: Position) {
         let mut recent = self.lock();
-        *recent = Recent { incarnation: Some(incarnation), since: position, rows: VecDeque::new() };
+        *recent = Recent {
+            incarnation: Some(incarnation),
+            since: position,
+            rows: VecDeque::new(),
+        };
         let _ = self.told.send(Change::Incarnation(Token { incarnation, position }));
     }
 
     pub(crate) fn gap(&self, incarnation: Incarnation, position: Position) {
         let mut recent = self.lock();
-        *recent = Recent { incarnation: Some(incarnation), since: position, rows: VecDeque::new() };
+        *recent = Recent {
+            incarnation: Some(incarnation),
+            since: position,
+            rows: VecDeque::new(),
+        };
         let _ = self.told.send(Change::Gap(Token { incarnation, position }));
     }
 

@@ -13,8 +13,8 @@ mod shared;
 
 mod session;
 
-mod bells;
 mod begin;
+mod bells;
 mod follow;
 mod history;
 mod relay;

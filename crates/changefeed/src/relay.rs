@@ -68,10 +68,21 @@ impl Relay {
 
     /// Tells the others, if that is our part. What does not fit into the queue they find in the log.
     pub(crate) fn spread(&self, incarnation: Incarnation, before: Position, up_to: Position, rows: &[LogRow]) {
-        let Some(codec) = self.codec.as_ref().filter(|_| !rows.is_empty() && self.is_relay()) else { return };
-        let row = |row: &LogRow| InvalidationRow { position: row.position, intent: row.intent, tags: row.tags.clone() };
+        let Some(codec) = self.codec.as_ref().filter(|_| !rows.is_empty() && self.is_relay()) else {
+            return;
+        };
+        let row = |row: &LogRow| InvalidationRow {
+            position: row.position,
+            intent: row.intent,
+            tags: row.tags.clone(),
+        };
         let rows = rows.iter().map(row).collect();
-        let message = codec.write(&Invalidation { incarnation, previous_position: before, position: up_to, rows });
+        let message = codec.write(&Invalidation {
+            incarnation,
+            previous_position: before,
+            position: up_to,
+            rows,
+        });
         let _ = self.say.try_send(message);
     }
 

@@ -49,7 +49,15 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(parts: Arc<FeedParts>, shared: Arc<Shared>, relay: Relay, shutdown: CancellationToken) -> Self {
         let settle_after = Instant::now();
-        Self { parts, shared, settled: Settled::default(), relay, shutdown, renew_at: None, settle_after }
+        Self {
+            parts,
+            shared,
+            settled: Settled::default(),
+            relay,
+            shutdown,
+            renew_at: None,
+            settle_after,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -71,7 +79,10 @@ impl Session {
                     self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
                 }
                 SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
-                    tracing::info!(error = &error as &dyn std::error::Error, "the feed's connection ended: trying another");
+                    tracing::info!(
+                        error = &error as &dyn std::error::Error,
+                        "the feed's connection ended: trying another"
+                    );
                     self.shared.metrics.postgres_reconnects_total[PostgresRole::Feed].inc();
                 }
                 end => {
@@ -132,9 +143,9 @@ impl Session {
                 self.wait_for_repair().await;
                 continue;
             };
-            self.parts.readiness.set("database", None);
             // The first fence answers whoever has been waiting for the connection.
             self.fence(&connection, &serving).await?;
+            self.parts.readiness.set("database", None);
             return self.answer(&connection, &serving).await;
         }
     }
@@ -178,10 +189,17 @@ impl Session {
     }
 
     /// Takes a fence for all who have asked by now, and lets its lease count once its position is applied.
-    pub(crate) async fn fence(&mut self, connection: &FeedConnection, serving: &Arc<Serving>) -> Result<(), SessionEnd> {
+    pub(crate) async fn fence(
+        &mut self,
+        connection: &FeedConnection,
+        serving: &Arc<Serving>,
+    ) -> Result<(), SessionEnd> {
         // t₀ and the number come before the question: whoever arrives from here on waits for the next one.
         let round = self.shared.rounds.start();
-        let sent = FenceSent { at: self.parts.clock.now(), applied: serving.world.applied() };
+        let sent = FenceSent {
+            at: self.parts.clock.now(),
+            applied: serving.world.applied(),
+        };
         let timer = self.shared.metrics.fence_seconds.start_timer();
         let answer = connection.fence().await?;
         timer.observe_duration();
@@ -190,7 +208,11 @@ impl Session {
                 self.shared.metrics.fences_total[FenceOutcome::Foreign].inc();
                 return Err(SessionEnd::Foreign(foreign));
             }
-            FenceVerdict::Follow { position, lease, settle } => (position, lease, settle),
+            FenceVerdict::Follow {
+                position,
+                lease,
+                settle,
+            } => (position, lease, settle),
         };
         while serving.world.applied() < position {
             self.catch_up(connection, serving).await?;
@@ -234,7 +256,11 @@ impl Session {
         }
         verdict.settle(&serving.world, &mut self.settled);
         if let Some(lease) = verdict.lease {
-            let kind = if lease.except.is_none() { LeaseKind::Full } else { LeaseKind::Excepting };
+            let kind = if lease.except.is_none() {
+                LeaseKind::Full
+            } else {
+                LeaseKind::Excepting
+            };
             self.shared.metrics.leases_total[kind].inc();
             self.renew(sent, lease.end);
             serving.grant(lease);
@@ -276,5 +302,8 @@ fn reason(foreign: Foreign) -> IncarnationReason {
 
 /// The whole chain of causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

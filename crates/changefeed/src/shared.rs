@@ -43,7 +43,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
-        let starting = Fenced { round: Round::default(), outcome: Err(FeedError::Starting) };
+        let starting = Fenced {
+            round: Round::default(),
+            outcome: Err(FeedError::Starting),
+        };
         Self {
             standing: ArcSwap::from_pointee(Standing::Down(FeedError::Starting)),
             rounds: Rounds::default(),
@@ -79,7 +82,10 @@ impl Shared {
 
     /// Hears from a fill that another incarnation answered: a reason to take a fence.
     pub(crate) fn saw(&self, incarnation: Incarnation) {
-        if self.serving().is_some_and(|serving| serving.world.incarnation() != incarnation) {
+        if self
+            .serving()
+            .is_some_and(|serving| serving.world.incarnation() != incarnation)
+        {
             self.wanted.notify_one();
         }
     }

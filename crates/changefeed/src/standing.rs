@@ -45,13 +45,22 @@ impl Serving {
     pub(crate) fn new(world: World, statements: Arc<Statements>, lock_class: i32) -> Self {
         let applied = watch::Sender::new(world.applied());
         let lease = ArcSwap::from_pointee(Lease::over());
-        Self { world, statements, lock_class, lease, last_fence: Mutex::default(), applied }
+        Self {
+            world,
+            statements,
+            lock_class,
+            lease,
+            last_fence: Mutex::default(),
+            applied,
+        }
     }
 
     /// Entitles a fully consistent read without a question, if a lease is valid at `now`, a moment after the read arrived.
     pub fn leased(&self, now: Moment) -> Option<Entitlement> {
         let lease = self.lease.load();
-        lease.is_valid_at(now).then(|| Entitlement::leased(&self.world, lease.except.clone()))
+        lease
+            .is_valid_at(now)
+            .then(|| Entitlement::leased(&self.world, lease.except.clone()))
     }
 
     /// Entitles a read that accepts `bound` of staleness.

@@ -7,7 +7,10 @@ use crate::{Entitlement, Moment, Position, Stamp, Validity, World};
 
 /// Gives the position that must be applied before the batch can be judged: the newest state in it, or what is applied.
 pub fn batch_target<'a>(world: &World, stamps: impl IntoIterator<Item = &'a Stamp>) -> Position {
-    stamps.into_iter().map(|stamp| stamp.as_of).fold(world.applied(), Position::max)
+    stamps
+        .into_iter()
+        .map(|stamp| stamp.as_of)
+        .fold(world.applied(), Position::max)
 }
 
 /// What the rule says of a batch.
@@ -41,7 +44,11 @@ pub fn judge_batch<'a>(
         .filter(|(_, stamp)| world.judge(&entitlement, stamp, now) != Validity::Valid)
         .map(|(place, _)| place)
         .collect();
-    if failing.is_empty() { BatchVerdict::OneState(entitlement.position()) } else { BatchVerdict::Refill(failing) }
+    if failing.is_empty() {
+        BatchVerdict::OneState(entitlement.position())
+    } else {
+        BatchVerdict::Refill(failing)
+    }
 }
 
 #[cfg(test)]
@@ -61,11 +68,24 @@ mod tests {
         let batch = [entry(1, 1), entry(2, 2)];
         let target = batch_target(&world, &batch);
         assert_eq!(target, Position(2));
-        assert_eq!(judge_batch(&world, target, &batch, Moment::default()), BatchVerdict::NotYet);
-        let both = Row { position: Position(2), intent: None, tags: Box::new([Tag(1), Tag(2)]) };
+        assert_eq!(
+            judge_batch(&world, target, &batch, Moment::default()),
+            BatchVerdict::NotYet
+        );
+        let both = Row {
+            position: Position(2),
+            intent: None,
+            tags: Box::new([Tag(1), Tag(2)]),
+        };
         world.apply(&[both], Position(2));
-        assert_eq!(judge_batch(&world, target, &batch, Moment::default()), BatchVerdict::Refill(vec![0]));
+        assert_eq!(
+            judge_batch(&world, target, &batch, Moment::default()),
+            BatchVerdict::Refill(vec![0])
+        );
         let refilled = [entry(2, 1), entry(2, 2)];
-        assert_eq!(judge_batch(&world, target, &refilled, Moment::default()), BatchVerdict::OneState(Position(2)));
+        assert_eq!(
+            judge_batch(&world, target, &refilled, Moment::default()),
+            BatchVerdict::OneState(Position(2))
+        );
     }
 }

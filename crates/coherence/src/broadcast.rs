@@ -47,7 +47,11 @@ mod tests {
             judge_broadcast(&world, incarnation, Position(previous), Position(position))
         };
         assert_eq!(judged(mine, 10, 12), BroadcastVerdict::Apply);
-        assert_eq!(judged(mine, 8, 12), BroadcastVerdict::Apply, "rows told twice are harmless");
+        assert_eq!(
+            judged(mine, 8, 12),
+            BroadcastVerdict::Apply,
+            "rows told twice are harmless"
+        );
         assert_eq!(judged(mine, 8, 10), BroadcastVerdict::Known);
         assert_eq!(judged(mine, 11, 12), BroadcastVerdict::Gap);
         assert_eq!(judged(Incarnation([2; 16]), 10, 12), BroadcastVerdict::Foreign);

@@ -64,9 +64,15 @@ pub fn judge_fence(world: &World, settled: Intent, sent: FenceSent, answer: &Fen
     }
     let is_leased = answer.lease > Duration::ZERO;
     let is_quiet = answer.intent <= settled;
-    let lease = (is_leased && is_quiet)
-        .then(|| Lease { end: lease_end(sent.at, answer.lease), except: Exceptions::none() });
-    FenceVerdict::Follow { position: answer.position, lease, settle: is_leased && !is_quiet }
+    let lease = (is_leased && is_quiet).then(|| Lease {
+        end: lease_end(sent.at, answer.lease),
+        except: Exceptions::none(),
+    });
+    FenceVerdict::Follow {
+        position: answer.position,
+        lease,
+        settle: is_leased && !is_quiet,
+    }
 }
 
 /// The number of a fence, in the order in which they are sent.
@@ -132,27 +138,64 @@ mod tests {
     }
 
     fn answer(intent: u64, position: u64) -> FenceAnswer {
-        FenceAnswer { incarnation: INCARNATION, intent: Intent(intent), lease: LEASE, position: Position(position) }
+        FenceAnswer {
+            incarnation: INCARNATION,
+            intent: Intent(intent),
+            lease: LEASE,
+            position: Position(position),
+        }
     }
 
-    const SENT: FenceSent = FenceSent { at: Moment { boot: Duration::ZERO, raw: Duration::ZERO }, applied: Position(10) };
+    const SENT: FenceSent = FenceSent {
+        at: Moment {
+            boot: Duration::ZERO,
+            raw: Duration::ZERO,
+        },
+        applied: Position(10),
+    };
 
     #[test]
     fn a_lease_is_granted_only_when_every_intent_is_settled() {
         let granted = judge_fence(&world(), Intent(5), SENT, &answer(5, 12));
         let end = lease_end(SENT.at, LEASE);
-        let lease = Some(Lease { end, except: Exceptions::none() });
-        assert_eq!(granted, FenceVerdict::Follow { position: Position(12), lease, settle: false });
+        let lease = Some(Lease {
+            end,
+            except: Exceptions::none(),
+        });
+        assert_eq!(
+            granted,
+            FenceVerdict::Follow {
+                position: Position(12),
+                lease,
+                settle: false
+            }
+        );
         let refused = judge_fence(&world(), Intent(5), SENT, &answer(6, 12));
-        assert_eq!(refused, FenceVerdict::Follow { position: Position(12), lease: None, settle: true });
+        assert_eq!(
+            refused,
+            FenceVerdict::Follow {
+                position: Position(12),
+                lease: None,
+                settle: true
+            }
+        );
     }
 
     #[test]
     fn a_position_behind_what_was_applied_when_the_fence_was_sent_is_another_world() {
-        assert_eq!(judge_fence(&world(), Intent(5), SENT, &answer(5, 9)), FenceVerdict::Foreign(Foreign::Regressed));
-        let sent_earlier = FenceSent { applied: Position(8), ..SENT };
+        assert_eq!(
+            judge_fence(&world(), Intent(5), SENT, &answer(5, 9)),
+            FenceVerdict::Foreign(Foreign::Regressed)
+        );
+        let sent_earlier = FenceSent {
+            applied: Position(8),
+            ..SENT
+        };
         let verdict = judge_fence(&world(), Intent(5), sent_earlier, &answer(5, 9));
-        assert!(matches!(verdict, FenceVerdict::Follow { .. }), "an answer overtaken by the log is only late");
+        assert!(
+            matches!(verdict, FenceVerdict::Follow { .. }),
+            "an answer overtaken by the log is only late"
+        );
     }
 
     #[test]
@@ -161,7 +204,11 @@ mod tests {
         let in_flight = rounds.start();
         let mine = rounds.next();
         assert!(in_flight < mine);
-        assert_eq!(rounds.start(), mine, "but the next one is shared by all that arrive meanwhile");
+        assert_eq!(
+            rounds.start(),
+            mine,
+            "but the next one is shared by all that arrive meanwhile"
+        );
     }
 
     #[test]
@@ -169,6 +216,9 @@ mod tests {
         let world = world();
         assert_eq!(judge_token(&world, INCARNATION, Position(10)), TokenVerdict::Reached);
         assert_eq!(judge_token(&world, INCARNATION, Position(11)), TokenVerdict::Behind);
-        assert_eq!(judge_token(&world, Incarnation([2; 16]), Position(1)), TokenVerdict::Foreign);
+        assert_eq!(
+            judge_token(&world, Incarnation([2; 16]), Position(1)),
+            TokenVerdict::Foreign
+        );
     }
 }

@@ -73,21 +73,39 @@ mod tests {
 
     #[test]
     fn a_lease_ends_a_fifth_early_on_whichever_clock_gets_there_first() {
-        let sent = Moment { boot: Duration::from_secs(100), raw: Duration::from_secs(7) };
-        let lease = Lease { end: lease_end(sent, LEASE), except: Exceptions::none() };
+        let sent = Moment {
+            boot: Duration::from_secs(100),
+            raw: Duration::from_secs(7),
+        };
+        let lease = Lease {
+            end: lease_end(sent, LEASE),
+            except: Exceptions::none(),
+        };
         let late = |boot, raw| Moment {
             boot: sent.boot + Duration::from_millis(boot),
             raw: sent.raw + Duration::from_millis(raw),
         };
         assert!(lease.is_valid_at(late(39, 39)));
-        assert!(!lease.is_valid_at(late(40, 10)), "suspended: only the boot clock has moved");
-        assert!(!lease.is_valid_at(late(10, 40)), "steered slow: only the raw clock has moved");
+        assert!(
+            !lease.is_valid_at(late(40, 10)),
+            "suspended: only the boot clock has moved"
+        );
+        assert!(
+            !lease.is_valid_at(late(10, 40)),
+            "steered slow: only the raw clock has moved"
+        );
     }
 
     #[test]
     fn a_lease_of_nothing_is_over_at_once() {
         let now = Moment::default().plus(LEASE);
-        assert!(!Lease { end: lease_end(now, Duration::ZERO), except: Exceptions::none() }.is_valid_at(now));
+        assert!(
+            !Lease {
+                end: lease_end(now, Duration::ZERO),
+                except: Exceptions::none()
+            }
+            .is_valid_at(now)
+        );
         assert!(!Lease::over().is_valid_at(Moment::default()));
     }
 }

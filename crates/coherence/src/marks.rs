@@ -65,7 +65,10 @@ impl Moment {
     /// Gives the instant that lies `span` later on both clocks.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self { boot: self.boot + span, raw: self.raw + span }
+        Self {
+            boot: self.boot + span,
+            raw: self.raw + span,
+        }
     }
 
     /// Says whether this instant comes before `end` on *both* clocks: whichever ends first, ends it [15].
@@ -80,6 +83,8 @@ impl Moment {
 
     /// Gives the time that has gone by since `start`, on the clock that counted more of it.
     pub fn since(self, start: Self) -> Duration {
-        self.boot.saturating_sub(start.boot).max(self.raw.saturating_sub(start.raw))
+        self.boot
+            .saturating_sub(start.boot)
+            .max(self.raw.saturating_sub(start.raw))
     }
 }

@@ -27,7 +27,11 @@ impl Settled {
 
     /// Learns from rows that have been applied; call it after [`World::apply`], never before.
     pub fn learn<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) {
-        for intent in rows.into_iter().filter_map(|row| row.intent).filter(|intent| *intent > self.up_to) {
+        for intent in rows
+            .into_iter()
+            .filter_map(|row| row.intent)
+            .filter(|intent| *intent > self.up_to)
+        {
             if self.above.len() < SEEN_MAX {
                 self.above.insert(intent);
             }
@@ -101,15 +105,21 @@ pub fn judge_settle(sent: Moment, answer: &SettleAnswer) -> SettleVerdict {
     let first_outstanding = answer.outstanding.iter().filter_map(|low| widen(newest, *low)).min();
     // Between drawing an intent and locking it a writer can't be told from one that has drawn none. Its tags are marked
     // already, so the lease may except them; but no intent is known to be finished.
-    let up_to = (!answer.has_unnamed).then(|| first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1))));
+    let up_to =
+        (!answer.has_unnamed).then(|| first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1))));
     let except = match &answer.marks {
         OutstandingMarks::Some(marks) => Some(Exceptions::marks(marks.clone())),
         OutstandingMarks::Everything => None,
     };
-    let lease = except
-        .filter(|_| answer.lease > Duration::ZERO)
-        .map(|except| Lease { end: lease_end(sent, answer.lease), except });
-    SettleVerdict { position: answer.position, lease, up_to }
+    let lease = except.filter(|_| answer.lease > Duration::ZERO).map(|except| Lease {
+        end: lease_end(sent, answer.lease),
+        except,
+    });
+    SettleVerdict {
+        position: answer.position,
+        lease,
+        up_to,
+    }
 }
 
 /// Finds the intent at or below `newest` with these low 31 bits. One above it was drawn after the first statement, has
@@ -117,7 +127,10 @@ pub fn judge_settle(sent: Moment, answer: &SettleAnswer) -> SettleVerdict {
 fn widen(newest: Intent, low: u32) -> Option<Intent> {
     const SPAN: u64 = 1 << 31;
     let back = (newest.0 % SPAN + SPAN - u64::from(low) % SPAN) % SPAN;
-    (back < SPAN / 2).then(|| newest.0.checked_sub(back)).flatten().map(Intent)
+    (back < SPAN / 2)
+        .then(|| newest.0.checked_sub(back))
+        .flatten()
+        .map(Intent)
 }
 
 #[cfg(test)]
@@ -126,7 +139,11 @@ mod tests {
     use crate::{Incarnation, Tag, TagTable};
 
     fn row(position: u64, intent: u64) -> Row {
-        Row { position: Position(position), intent: Some(Intent(intent)), tags: Box::new([]) }
+        Row {
+            position: Position(position),
+            intent: Some(Intent(intent)),
+            tags: Box::new([]),
+        }
     }
 
     fn answer(intent: u64, outstanding: &[u32], position: u64) -> SettleAnswer {
@@ -174,9 +191,16 @@ mod tests {
     #[test]
     fn a_writer_between_its_mark_and_its_intents_lock_keeps_everything_unsettled() {
         let mut settled = Settled::default();
-        let unnamed = SettleAnswer { has_unnamed: true, ..answer(9, &[], 4) };
+        let unnamed = SettleAnswer {
+            has_unnamed: true,
+            ..answer(9, &[], 4)
+        };
         judge_settle(Moment::default(), &unnamed).settle(&world(4), &mut settled);
-        assert_eq!(settled.up_to(), Intent(0), "intent 9 may be the one that is not locked yet");
+        assert_eq!(
+            settled.up_to(),
+            Intent(0),
+            "intent 9 may be the one that is not locked yet"
+        );
     }
 
     #[test]
@@ -193,7 +217,10 @@ mod tests {
         let verdict = judge_settle(Moment::default(), &answer(9, &[7], 4));
         let lease = verdict.lease.expect("a lease for the other tags");
         assert!(lease.except.touches(&[busy]) && !lease.except.touches(&[Tag(8 << 32)]));
-        let flooded = SettleAnswer { marks: OutstandingMarks::Everything, ..answer(9, &[7], 4) };
+        let flooded = SettleAnswer {
+            marks: OutstandingMarks::Everything,
+            ..answer(9, &[7], 4)
+        };
         assert_eq!(judge_settle(Moment::default(), &flooded).lease, None);
     }
 }

@@ -26,7 +26,9 @@ impl TagTable {
     /// When `slots` is zero.
     pub fn new(slots: usize) -> Self {
         assert!(slots > 0, "a tag table needs a slot");
-        Self { slots: (0..slots.next_power_of_two()).map(|_| AtomicU64::new(0)).collect() }
+        Self {
+            slots: (0..slots.next_power_of_two()).map(|_| AtomicU64::new(0)).collect(),
+        }
     }
 
     /// Records that `tag` was invalidated at `position`; an older position changes nothing.
@@ -51,7 +53,9 @@ impl TagTable {
 
 impl Clone for TagTable {
     fn clone(&self) -> Self {
-        Self { slots: self.positions().map(AtomicU64::new).collect() }
+        Self {
+            slots: self.positions().map(AtomicU64::new).collect(),
+        }
     }
 }
 

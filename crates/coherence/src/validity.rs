@@ -30,12 +30,18 @@ impl Entitlement {
     /// Rests on everything that `world` has applied by now: right after a fence whose position has been reached, a
     /// token that has been reached, or within a staleness bound.
     pub fn applied(world: &World) -> Self {
-        Self { applied: world.applied(), except: Exceptions::none() }
+        Self {
+            applied: world.applied(),
+            except: Exceptions::none(),
+        }
     }
 
     /// Rests on a lease that is valid now, with the tags that it does not cover.
     pub fn leased(world: &World, except: Exceptions) -> Self {
-        Self { applied: world.applied(), except }
+        Self {
+            applied: world.applied(),
+            except,
+        }
     }
 
     /// Gives the position that was applied when the entitlement was taken.
@@ -65,7 +71,10 @@ impl World {
     /// The order matters: `floor` is read after the tags, so that whoever raises it first and forgets tags later can't be
     /// overtaken [17]. Costs one atomic load a tag and takes no lock.
     pub fn judge(&self, entitlement: &Entitlement, stamp: &Stamp, now: Moment) -> Validity {
-        debug_assert!(self.applied() >= entitlement.applied, "a world never forgets what it has applied");
+        debug_assert!(
+            self.applied() >= entitlement.applied,
+            "a world never forgets what it has applied"
+        );
         if stamp.incarnation != self.incarnation() {
             return Validity::Foreign;
         }

@@ -30,7 +30,12 @@ pub struct World {
 impl World {
     /// Begins at `position`: nothing older is known, so entries from before it are not valid.
     pub fn new(incarnation: Incarnation, position: Position, tags: TagTable) -> Self {
-        Self { incarnation, applied: AtomicU64::new(position.0), floor: AtomicU64::new(position.0), tags }
+        Self {
+            incarnation,
+            applied: AtomicU64::new(position.0),
+            floor: AtomicU64::new(position.0),
+            tags,
+        }
     }
 
     /// Names the database whose positions these are.
@@ -94,11 +99,20 @@ mod tests {
 
     fn stamp(as_of: u64, tags: &[u64]) -> Stamp {
         let tags = tags.iter().copied().map(Tag).collect();
-        Stamp { incarnation: Incarnation([1; 16]), as_of: Position(as_of), tags, not_after: None }
+        Stamp {
+            incarnation: Incarnation([1; 16]),
+            as_of: Position(as_of),
+            tags,
+            not_after: None,
+        }
     }
 
     fn row(position: u64, tags: &[u64]) -> Row {
-        Row { position: Position(position), intent: None, tags: tags.iter().copied().map(Tag).collect() }
+        Row {
+            position: Position(position),
+            intent: None,
+            tags: tags.iter().copied().map(Tag).collect(),
+        }
     }
 
     fn judged(world: &World, stamp: &Stamp) -> Validity {
@@ -113,7 +127,11 @@ mod tests {
         assert_eq!(judged(&world, &stamp(10, &[1, 2])), Validity::Valid);
         world.apply(&[row(12, &[2])], Position(12));
         assert_eq!(judged(&world, &stamp(10, &[1, 2])), Validity::Stale);
-        assert_eq!(judged(&world, &stamp(12, &[1, 2])), Validity::Valid, "equal is valid: the entry shows that very commit");
+        assert_eq!(
+            judged(&world, &stamp(12, &[1, 2])),
+            Validity::Valid,
+            "equal is valid: the entry shows that very commit"
+        );
     }
 
     #[test]
@@ -129,7 +147,10 @@ mod tests {
     #[test]
     fn another_incarnation_is_never_valid() {
         let world = world();
-        let foreign = Stamp { incarnation: Incarnation([2; 16]), ..stamp(100, &[]) };
+        let foreign = Stamp {
+            incarnation: Incarnation([2; 16]),
+            ..stamp(100, &[])
+        };
         assert_eq!(judged(&world, &foreign), Validity::Foreign);
     }
 
@@ -137,11 +158,23 @@ mod tests {
     fn time_alone_ends_an_entry_on_whichever_clock_is_ahead() {
         let world = world();
         let second = std::time::Duration::from_secs(1);
-        let end = Moment { boot: second, raw: second };
-        let entry = Stamp { not_after: Some(end), ..stamp(10, &[]) };
-        let only_raw = Moment { boot: second / 2, raw: second };
+        let end = Moment {
+            boot: second,
+            raw: second,
+        };
+        let entry = Stamp {
+            not_after: Some(end),
+            ..stamp(10, &[])
+        };
+        let only_raw = Moment {
+            boot: second / 2,
+            raw: second,
+        };
         assert_eq!(judged(&world, &entry), Validity::Valid);
-        assert_eq!(world.judge(&Entitlement::applied(&world), &entry, only_raw), Validity::Expired);
+        assert_eq!(
+            world.judge(&Entitlement::applied(&world), &entry, only_raw),
+            Validity::Expired
+        );
     }
 
     #[test]
@@ -149,8 +182,14 @@ mod tests {
         let world = world();
         let tag = Tag(0xABCD_0123_0000_0000);
         let entitlement = Entitlement::leased(&world, Exceptions::marks(vec![tag.mark()]));
-        assert_eq!(world.judge(&entitlement, &stamp(10, &[tag.0]), Moment::default()), Validity::NeedsFence);
-        assert_eq!(world.judge(&entitlement, &stamp(10, &[7]), Moment::default()), Validity::Valid);
+        assert_eq!(
+            world.judge(&entitlement, &stamp(10, &[tag.0]), Moment::default()),
+            Validity::NeedsFence
+        );
+        assert_eq!(
+            world.judge(&entitlement, &stamp(10, &[7]), Moment::default()),
+            Validity::Valid
+        );
         assert_ne!(tag.mark(), Mark(0));
     }
 }

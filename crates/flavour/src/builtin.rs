@@ -25,7 +25,8 @@ pub fn schema_fixture(name: &str) -> Option<&'static str> {
 impl Detect {
     /// Whether a schema, given as the set of its `table.column`, bears this fingerprint.
     pub fn matches(&self, columns: &BTreeSet<String>) -> bool {
-        self.requires.iter().all(|column| columns.contains(column)) && !self.forbids.iter().any(|column| columns.contains(column))
+        self.requires.iter().all(|column| columns.contains(column))
+            && !self.forbids.iter().any(|column| columns.contains(column))
     }
 }
 
@@ -61,7 +62,12 @@ impl Flavour {
             writeln!(text, "table {:?} {:?}", table.name, table.columns).expect("writing to a string never fails");
             for rule in &table.tags {
                 let (key, each, of) = (&rule.key, &rule.each, &rule.of);
-                writeln!(text, "tag {:?} {key:?} {each:?} {} {} {of:?}", rule.name, rule.lower, rule.hashed).expect("writing to a string never fails");
+                writeln!(
+                    text,
+                    "tag {:?} {key:?} {each:?} {} {} {of:?}",
+                    rule.name, rule.lower, rule.hashed
+                )
+                .expect("writing to a string never fails");
             }
         }
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());

@@ -49,7 +49,11 @@ pub(crate) struct Findings {
 pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findings, Refusal> {
     let statement = parse(sql)?;
     let Statement::Query(query) = statement else {
-        return Err(refuse(1, "the SQL is not a query", "write one SELECT, with CTEs if need be"));
+        return Err(refuse(
+            1,
+            "the SQL is not a query",
+            "write one SELECT, with CTEs if need be",
+        ));
     };
     let mut tracer = Tracer::default();
     walk::query(&mut tracer, &query)?;
@@ -58,7 +62,11 @@ pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findin
     if let Some(line) = tracer.clock_line
         && !is_clock_bounded
     {
-        return Err(refuse(line, "the SQL reads the clock, but `not_after` is always NULL", "say in `not_after` when the answer changes by time alone"));
+        return Err(refuse(
+            line,
+            "the SQL reads the clock, but `not_after` is always NULL",
+            "say in `not_after` when the answer changes by time alone",
+        ));
     }
     for reference in &tracer.references {
         check_watched(reference, tables)?;
@@ -66,41 +74,82 @@ pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findin
     check_covered(&tracer, tables)?;
     let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for reference in &tracer.references {
-        columns.entry(reference.table.clone()).or_default().extend(reference.used.iter().cloned());
+        columns
+            .entry(reference.table.clone())
+            .or_default()
+            .extend(reference.used.iter().cloned());
     }
-    Ok(Findings { columns, is_timed: tracer.clock_line.is_some() })
+    Ok(Findings {
+        columns,
+        is_timed: tracer.clock_line.is_some(),
+    })
 }
 
 pub(crate) fn refuse(line: u64, reason: impl Into<String>, next_step: impl Into<String>) -> Refusal {
-    Refusal { line: (line as usize).max(1), reason: reason.into(), next_step: next_step.into() }
+    Refusal {
+        line: (line as usize).max(1),
+        reason: reason.into(),
+        next_step: next_step.into(),
+    }
 }
 
 fn parse(sql: &str) -> Result<Statement, Refusal> {
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| {
         let text = error.to_string();
-        let line = text.rsplit_once("Line: ").and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok()).unwrap_or(1);
-        refuse(line, format!("the SQL can't be parsed: {text}"), "mend it; it must also be understood by the checker's parser")
+        let line = text
+            .rsplit_once("Line: ")
+            .and_then(|(_, rest)| rest.split(',').next()?.trim().parse().ok())
+            .unwrap_or(1);
+        refuse(
+            line,
+            format!("the SQL can't be parsed: {text}"),
+            "mend it; it must also be understood by the checker's parser",
+        )
     })?;
     match (statements.pop(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),
-        _ => Err(refuse(1, "the SQL is not exactly one statement", "write one SELECT, with CTEs if need be")),
+        _ => Err(refuse(
+            1,
+            "the SQL is not exactly one statement",
+            "write one SELECT, with CTEs if need be",
+        )),
     }
 }
 
 fn check_params(tracer: &Tracer, params: usize) -> Result<(), Refusal> {
-    if let Some((number, line)) = tracer.params.iter().find(|(number, _)| **number == 0 || **number > params) {
-        return Err(refuse(*line, format!("the SQL uses ${number}, but the view has {params} parameters"), "declare it in `params`"));
+    if let Some((number, line)) = tracer
+        .params
+        .iter()
+        .find(|(number, _)| **number == 0 || **number > params)
+    {
+        return Err(refuse(
+            *line,
+            format!("the SQL uses ${number}, but the view has {params} parameters"),
+            "declare it in `params`",
+        ));
     }
     match (1..=params).find(|number| !tracer.params.contains_key(number)) {
-        Some(unused) => Err(refuse(1, format!("parameter ${unused} is declared but not used"), "use it or remove it from `params`")),
+        Some(unused) => Err(refuse(
+            1,
+            format!("parameter ${unused} is declared but not used"),
+            "use it or remove it from `params`",
+        )),
         None => Ok(()),
     }
 }
 
 /// Checks the three output columns; says whether `not_after` can be anything but NULL.
 fn check_outputs(body: &SetExpr) -> Result<bool, Refusal> {
-    let expected = || refuse(1, "the SQL does not give exactly the columns body, tags, not_after", "end with SELECT … AS body, … AS tags, … AS not_after");
-    let SetExpr::Select(select) = body else { return Err(expected()) };
+    let expected = || {
+        refuse(
+            1,
+            "the SQL does not give exactly the columns body, tags, not_after",
+            "end with SELECT … AS body, … AS tags, … AS not_after",
+        )
+    };
+    let SetExpr::Select(select) = body else {
+        return Err(expected());
+    };
     let aliases: Vec<Option<(&str, &Expr)>> = select
         .projection
         .iter()
@@ -125,12 +174,19 @@ fn is_null(expr: &Expr) -> bool {
 
 fn check_watched(reference: &Reference, tables: &[Table]) -> Result<(), Refusal> {
     let Some(table) = tables.iter().find(|table| table.name == reference.table) else {
-        return Err(refuse(reference.line, format!("table `{}` is not watched", reference.table), "declare it in a [[table]]"));
+        return Err(refuse(
+            reference.line,
+            format!("table `{}` is not watched", reference.table),
+            "declare it in a [[table]]",
+        ));
     };
     match reference.used.iter().find(|column| !table.columns.contains(column)) {
         Some(column) => Err(refuse(
             reference.line,
-            format!("column `{column}` of `{}` (as `{}`) is not watched", reference.table, reference.alias),
+            format!(
+                "column `{column}` of `{}` (as `{}`) is not watched",
+                reference.table, reference.alias
+            ),
             "add it to the table's `columns`",
         )),
         None => Ok(()),
@@ -146,8 +202,15 @@ fn check_covered(tracer: &Tracer, tables: &[Table]) -> Result<(), Refusal> {
     loop {
         let before = covered.clone();
         for (index, reference) in tracer.references.iter().enumerate() {
-            let rules = &tables.iter().find(|table| table.name == reference.table).expect("checked to be watched").tags;
-            covered[index] = before[index] || rules.iter().any(|rule| is_covered_by(tracer, &before, index, reference, rule));
+            let rules = &tables
+                .iter()
+                .find(|table| table.name == reference.table)
+                .expect("checked to be watched")
+                .tags;
+            covered[index] = before[index]
+                || rules
+                    .iter()
+                    .any(|rule| is_covered_by(tracer, &before, index, reference, rule));
         }
         if covered == before {
             break;
@@ -160,23 +223,48 @@ fn check_covered(tracer: &Tracer, tables: &[Table]) -> Result<(), Refusal> {
 }
 
 fn check_call(call: &TagCall, tables: &[Table]) -> Result<(), Refusal> {
-    let Some(rule) = tables.iter().flat_map(|table| &table.tags).find(|rule| rule.name == call.rule) else {
-        return Err(refuse(call.line, format!("there is no tag rule `{}`", call.rule), "declare it under its table, or mend the name"));
+    let Some(rule) = tables
+        .iter()
+        .flat_map(|table| &table.tags)
+        .find(|rule| rule.name == call.rule)
+    else {
+        return Err(refuse(
+            call.line,
+            format!("there is no tag rule `{}`", call.rule),
+            "declare it under its table, or mend the name",
+        ));
     };
     if rule.hashed != call.is_hashed {
         let right = if rule.hashed { "tag_hashed" } else { "tag" };
-        return Err(refuse(call.line, format!("rule `{}` is named by the wrong function", call.rule), format!("call neverstale.{right}(…)")));
+        return Err(refuse(
+            call.line,
+            format!("rule `{}` is named by the wrong function", call.rule),
+            format!("call neverstale.{right}(…)"),
+        ));
     }
     let keys = rule.key.len().max(1);
     if call.args.len() != keys {
-        let reason = format!("rule `{}` takes {keys} arguments, but the call gives {}", call.rule, call.args.len());
-        return Err(refuse(call.line, reason, "give one per key column; '' for a rule without key"));
+        let reason = format!(
+            "rule `{}` takes {keys} arguments, but the call gives {}",
+            call.rule,
+            call.args.len()
+        );
+        return Err(refuse(
+            call.line,
+            reason,
+            "give one per key column; '' for a rule without key",
+        ));
     }
     Ok(())
 }
 
 fn is_covered_by(tracer: &Tracer, covered: &[bool], index: usize, reference: &Reference, rule: &TagRule) -> bool {
-    let sees_all_changes = rule.of.as_ref().is_none_or(|of| reference.used.iter().all(|column| of.contains(column) || rule.key.contains(column)));
+    let sees_all_changes = rule.of.as_ref().is_none_or(|of| {
+        reference
+            .used
+            .iter()
+            .all(|column| of.contains(column) || rule.key.contains(column))
+    });
     if !sees_all_changes {
         return false;
     }
@@ -190,7 +278,9 @@ fn is_covered_by(tracer: &Tracer, covered: &[bool], index: usize, reference: &Re
                     && (rule.lower || !binding.is_lowered)
                     && arg.is_lowered == rule.lower
                     && binding.source.origins.iter().all(|origin| origin.is_grounded(covered))
-                    && tracer.expand(&binding.source.origins).is_subset(&tracer.expand(&arg.origins))
+                    && tracer
+                        .expand(&binding.source.origins)
+                        .is_subset(&tracer.expand(&arg.origins))
             };
             tracer.bindings.iter().any(binds)
         })
@@ -200,26 +290,58 @@ fn is_covered_by(tracer: &Tracer, covered: &[bool], index: usize, reference: &Re
 fn uncovered(tracer: &Tracer, index: usize, tables: &[Table]) -> Refusal {
     let reference = &tracer.references[index];
     let Reference { table, alias, .. } = reference;
-    let rules = &tables.iter().find(|watched| watched.name == *table).expect("checked to be watched").tags;
-    let bound = |rule: &&TagRule| rule.each.iter().chain(&rule.key).all(|key| tracer.bindings.iter().any(|binding| binding.reference == index && binding.column == *key));
+    let rules = &tables
+        .iter()
+        .find(|watched| watched.name == *table)
+        .expect("checked to be watched")
+        .tags;
+    let bound = |rule: &&TagRule| {
+        rule.each.iter().chain(&rule.key).all(|key| {
+            tracer
+                .bindings
+                .iter()
+                .any(|binding| binding.reference == index && binding.column == *key)
+        })
+    };
     let named = |rule: &TagRule| tracer.calls.iter().any(|call| call.rule == rule.name);
-    let keyed = rules.iter().filter(|rule| rule.each.is_some() || !rule.key.is_empty()).find(bound);
+    let keyed = rules
+        .iter()
+        .filter(|rule| rule.each.is_some() || !rule.key.is_empty())
+        .find(bound);
     let (reason, next_step) = match keyed {
         Some(rule) if !named(rule) => (
-            format!("table `{table}` (as `{alias}`) is bound by rule `{}`, but no tag of that rule is given", rule.name),
-            format!("add neverstale.{}('{}', …) to the tags", if rule.hashed { "tag_hashed" } else { "tag" }, rule.name),
+            format!(
+                "table `{table}` (as `{alias}`) is bound by rule `{}`, but no tag of that rule is given",
+                rule.name
+            ),
+            format!(
+                "add neverstale.{}('{}', …) to the tags",
+                if rule.hashed { "tag_hashed" } else { "tag" },
+                rule.name
+            ),
         ),
         Some(rule) => (
-            format!("table `{table}` (as `{alias}`) is bound by rule `{}`, but its tags are not of the values that bind it, or its `of` or `lower` does not fit", rule.name),
+            format!(
+                "table `{table}` (as `{alias}`) is bound by rule `{}`, but its tags are not of the values that bind it, or its `of` or `lower` does not fit",
+                rule.name
+            ),
             "give the tag of the very parameter or column that the key is compared with".to_owned(),
         ),
-        None => match rules.iter().find(|rule| rule.key.is_empty() && rule.each.is_none() && named(rule)) {
+        None => match rules
+            .iter()
+            .find(|rule| rule.key.is_empty() && rule.each.is_none() && named(rule))
+        {
             Some(rule) => (
-                format!("table `{table}` (as `{alias}`) is read in columns that rule `{}` does not see (its `of`)", rule.name),
+                format!(
+                    "table `{table}` (as `{alias}`) is read in columns that rule `{}` does not see (its `of`)",
+                    rule.name
+                ),
                 "widen `of`, or bind the table by a key".to_owned(),
             ),
             None => (
-                format!("table `{table}` (as `{alias}`) is not bound: none of its tag rules' keys is compared with a parameter or with a column of covered rows"),
+                format!(
+                    "table `{table}` (as `{alias}`) is not bound: none of its tag rules' keys is compared with a parameter or with a column of covered rows"
+                ),
                 "compare a key column with =, or give the tag of a rule with key = [] of that table".to_owned(),
             ),
         },

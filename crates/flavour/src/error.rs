@@ -17,7 +17,12 @@ pub struct FlavourError {
 
 impl fmt::Display for FlavourError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, reason, next_step } = self;
+        let Self {
+            file,
+            line,
+            reason,
+            next_step,
+        } = self;
         write!(formatter, "{file}:{line}: {reason}; {next_step}")
     }
 }

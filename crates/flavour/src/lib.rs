@@ -3,15 +3,17 @@
 //! A flavour is data (`flavours/*.toml`); this crate parses it, refuses what would break coherence (PROTOCOL §9) and routes reads to its views.
 //! It is pure: it talks to no database and reads no file but the one it is asked to load.
 
-mod model;
+mod builtin;
+mod check;
 mod error;
 mod load;
-mod check;
-mod builtin;
+mod model;
 mod path;
 mod router;
 
 pub use builtin::{PROTOCOL_VERSION, schema_fixture};
 pub use error::{FlavourError, RouteError, UnknownOption};
-pub use model::{Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule, View, ViewId};
+pub use model::{
+    Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule, View, ViewId,
+};
 pub use router::{Read, Router};

@@ -154,7 +154,10 @@ impl Flavour {
 
     /// Finds a view by name.
     pub fn view_named(&self, name: &str) -> Option<ViewId> {
-        self.views.iter().position(|view| view.name == name).map(|index| ViewId(index as u16))
+        self.views
+            .iter()
+            .position(|view| view.name == name)
+            .map(|index| ViewId(index as u16))
     }
 
     /// Finds a watched table by name.
@@ -164,18 +167,32 @@ impl Flavour {
 
     /// Finds a tag rule and its table by the rule's name.
     pub fn tag_rule(&self, name: &str) -> Option<(&Table, &TagRule)> {
-        self.tables.iter().find_map(|table| table.tags.iter().find(|rule| rule.name == name).map(|rule| (table, rule)))
+        self.tables.iter().find_map(|table| {
+            table
+                .tags
+                .iter()
+                .find(|rule| rule.name == name)
+                .map(|rule| (table, rule))
+        })
     }
 
     /// The values of all options: the operator's where set, else the defaults.
     pub fn option_values<'a>(&'a self, set: &'a BTreeMap<String, String>) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.options.iter().map(|option| (option.name.as_str(), set.get(&option.name).unwrap_or(&option.default).as_str()))
+        self.options.iter().map(|option| {
+            (
+                option.name.as_str(),
+                set.get(&option.name).unwrap_or(&option.default).as_str(),
+            )
+        })
     }
 
     /// The catalogue of settings as compact JSON text, bound where a view asks for `settings`.
     pub fn settings_catalogue(&self) -> String {
         let entries = self.settings.iter().map(|setting| {
-            (setting.path.clone(), serde_json::json!({ "default": setting.default, "secret": setting.secret }))
+            (
+                setting.path.clone(),
+                serde_json::json!({ "default": setting.default, "secret": setting.secret }),
+            )
         });
         serde_json::Value::Object(entries.collect()).to_string()
     }

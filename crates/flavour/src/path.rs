@@ -36,16 +36,23 @@ impl PathPattern {
         for (index, piece) in pieces.iter().enumerate() {
             let segment = Segment::parse(piece).ok_or_else(|| format!("path `{text}` has a bad segment `{piece}`"))?;
             if matches!(segment, Segment::Rest(_)) && index + 1 < pieces.len() {
-                return Err(format!("path `{text}` has something after `{piece}`, which takes all the rest"));
+                return Err(format!(
+                    "path `{text}` has something after `{piece}`, which takes all the rest"
+                ));
             }
             if let Some(name) = segment.variable()
-                && segments.iter().any(|earlier: &Segment| earlier.variable() == Some(name))
+                && segments
+                    .iter()
+                    .any(|earlier: &Segment| earlier.variable() == Some(name))
             {
                 return Err(format!("path `{text}` names the variable `{name}` twice"));
             }
             segments.push(segment);
         }
-        Ok(Self { text: text.to_owned(), segments })
+        Ok(Self {
+            text: text.to_owned(),
+            segments,
+        })
     }
 
     /// Names of the variables, in order.
@@ -64,7 +71,9 @@ impl PathPattern {
 
     /// Matches an encoded path without query; calls `bind` with each variable's encoded text, in order. Literals are compared as they stand.
     pub(crate) fn matches<'p>(&self, path: &'p str, mut bind: impl FnMut(&'p str)) -> bool {
-        let Some(mut rest) = path.strip_prefix('/') else { return false };
+        let Some(mut rest) = path.strip_prefix('/') else {
+            return false;
+        };
         let mut exhausted = false;
         for segment in &self.segments {
             if exhausted {
@@ -74,15 +83,12 @@ impl PathPattern {
                 bind(rest);
                 return !rest.is_empty();
             }
-            let piece = match rest.split_once('/') {
-                Some((piece, after)) => {
-                    rest = after;
-                    piece
-                }
-                None => {
-                    exhausted = true;
-                    rest
-                }
+            let piece = if let Some((piece, after)) = rest.split_once('/') {
+                rest = after;
+                piece
+            } else {
+                exhausted = true;
+                rest
             };
             match segment {
                 Segment::Literal(text) if text == piece => {}
@@ -97,10 +103,14 @@ impl PathPattern {
     pub(crate) fn is_ambiguous_with(&self, other: &Self) -> bool {
         let kinds = |pattern: &Self| pattern.segments.iter().map(Segment::kind).collect::<Vec<_>>();
         kinds(self) == kinds(other)
-            && self.segments.iter().zip(&other.segments).all(|(mine, theirs)| match (mine, theirs) {
-                (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
-                _ => true,
-            })
+            && self
+                .segments
+                .iter()
+                .zip(&other.segments)
+                .all(|(mine, theirs)| match (mine, theirs) {
+                    (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
+                    _ => true,
+                })
     }
 
     /// The order in which patterns are tried: literal before variable before rest, segment by segment.
@@ -123,7 +133,11 @@ impl Segment {
             if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
                 return None;
             }
-            return Some(if is_rest { Self::Rest(name.to_owned()) } else { Self::Variable(name.to_owned()) });
+            return Some(if is_rest {
+                Self::Rest(name.to_owned())
+            } else {
+                Self::Variable(name.to_owned())
+            });
         }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         (!piece.is_empty() && piece.bytes().all(is_plain)).then(|| Self::Literal(piece.to_owned()))
@@ -151,7 +165,10 @@ mod tests {
 
     fn bound<'p>(pattern: &str, path: &'p str) -> Option<Vec<&'p str>> {
         let mut values = Vec::new();
-        PathPattern::parse(pattern).unwrap().matches(path, |value| values.push(value)).then_some(values)
+        PathPattern::parse(pattern)
+            .unwrap()
+            .matches(path, |value| values.push(value))
+            .then_some(values)
     }
 
     #[test]
@@ -160,8 +177,14 @@ mod tests {
         assert_eq!(bound("/v1/users/{id}", "/v1/users/u1/role"), None);
         assert_eq!(bound("/v1/users/{id}", "/v1/users/"), None);
         assert_eq!(bound("/v1/users/{id}", "/v1/users"), None);
-        assert_eq!(bound("/v1/users/{id}/settings/{path...}", "/v1/users/u1/settings/a/b.c"), Some(vec!["u1", "a/b.c"]));
-        assert_eq!(bound("/v1/users/{id}/settings/{path...}", "/v1/users/u1/settings/"), None);
+        assert_eq!(
+            bound("/v1/users/{id}/settings/{path...}", "/v1/users/u1/settings/a/b.c"),
+            Some(vec!["u1", "a/b.c"])
+        );
+        assert_eq!(
+            bound("/v1/users/{id}/settings/{path...}", "/v1/users/u1/settings/"),
+            None
+        );
         assert_eq!(bound("/v1/config", "/v1/config"), Some(vec![]));
         assert_eq!(bound("/v1/config", "/v1/config/"), None);
     }

@@ -18,7 +18,7 @@ use crate::path::PathPattern;
 pub(crate) const KEY_BYTES_MAX: usize = 1_024;
 
 /// Paths of the HTTP contract that a flavour may lack.
-const CONTRACT_PATHS: [&str; 12] = [
+pub(crate) const CONTRACT_PATHS: [&str; 12] = [
     "/v1/users/{id}",
     "/v1/users/by-email/{email}",
     "/v1/users/{id}/role",
@@ -61,9 +61,21 @@ impl Router {
     /// # Errors
     /// An option that the flavour does not have.
     pub fn new(flavour: Arc<Flavour>, options: &BTreeMap<String, String>) -> Result<Self, UnknownOption> {
-        if let Some(option) = options.keys().find(|name| !flavour.options.iter().any(|known| known.name == **name)) {
-            let known = flavour.options.iter().map(|option| option.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(UnknownOption { flavour: flavour.name.clone(), option: option.clone(), known });
+        if let Some(option) = options
+            .keys()
+            .find(|name| !flavour.options.iter().any(|known| known.name == **name))
+        {
+            let known = flavour
+                .options
+                .iter()
+                .map(|option| option.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(UnknownOption {
+                flavour: flavour.name.clone(),
+                option: option.clone(),
+                known,
+            });
         }
         let mut routes: Vec<ViewId> = (0..flavour.views.len() as u16).map(ViewId).collect();
         routes.retain(|view| flavour.view(*view).path.is_some());
@@ -75,9 +87,21 @@ impl Router {
             Param::Option(name) => Some(values.get(name.as_str()).copied().unwrap_or_default().to_owned()),
             Param::Settings => Some(catalogue.clone()),
         };
-        let fixed = flavour.views.iter().map(|view| view.params.iter().map(fixed).collect()).collect();
-        let contract = CONTRACT_PATHS.iter().map(|path| PathPattern::parse(path).expect("a pattern of the list above")).collect();
-        Ok(Self { flavour, routes, contract, fixed })
+        let fixed = flavour
+            .views
+            .iter()
+            .map(|view| view.params.iter().map(fixed).collect())
+            .collect();
+        let contract = CONTRACT_PATHS
+            .iter()
+            .map(|path| PathPattern::parse(path).expect("a pattern of the list above"))
+            .collect();
+        Ok(Self {
+            flavour,
+            routes,
+            contract,
+            fixed,
+        })
     }
 
     /// The flavour whose views this router knows.
@@ -93,7 +117,12 @@ impl Router {
         let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
         let mut values: SmallVec<[&str; 4]> = SmallVec::new();
         for view in &self.routes {
-            let pattern = self.flavour.view(*view).path.as_ref().expect("only views with a path are routes");
+            let pattern = self
+                .flavour
+                .view(*view)
+                .path
+                .as_ref()
+                .expect("only views with a path are routes");
             values.clear();
             if pattern.matches(path, |value| values.push(value)) {
                 return self.bind(*view, pattern, &values, query);
@@ -105,7 +134,11 @@ impl Router {
             return self.route_by_name(name, value, query);
         }
         let is_contract = self.contract.iter().any(|pattern| pattern.matches(path, |_| ()));
-        Err(if is_contract { RouteError::NotInThisSchema } else { RouteError::UnknownPath })
+        Err(if is_contract {
+            RouteError::NotInThisSchema
+        } else {
+            RouteError::UnknownPath
+        })
     }
 
     /// Makes a read of a named view from values that did not come from a path: API keys and sessions. The caller chooses the cache key, so that a
@@ -118,22 +151,37 @@ impl Router {
         if names.len() != params.len() {
             return None;
         }
-        let filled = view.params.iter().zip(&self.fixed[usize::from(id.0)]).map(|(param, fixed)| match param {
-            Param::Path(name) => {
-                let index = names.iter().position(|known| known == name).expect("names are the view's own");
-                params[index].to_owned()
-            }
-            Param::Query { default, .. } => default.clone(),
-            Param::Option(_) | Param::Settings => fixed.clone().unwrap_or_default(),
-        });
-        Some(Read { view: id, key: key.into(), params: filled.collect() })
+        let filled = view
+            .params
+            .iter()
+            .zip(&self.fixed[usize::from(id.0)])
+            .map(|(param, fixed)| match param {
+                Param::Path(name) => {
+                    let index = names
+                        .iter()
+                        .position(|known| known == name)
+                        .expect("names are the view's own");
+                    params[index].to_owned()
+                }
+                Param::Query { default, .. } => default.clone(),
+                Param::Option(_) | Param::Settings => fixed.clone().unwrap_or_default(),
+            });
+        Some(Read {
+            view: id,
+            key: key.into(),
+            params: filled.collect(),
+        })
     }
 
     fn route_by_name(&self, name: &str, value: &str, query: &str) -> Result<Read, RouteError> {
         let name = decode(name)?;
         let id = self.flavour.view_named(&name).ok_or(RouteError::NotInThisSchema)?;
         let view = self.flavour.view(id);
-        let is_session_view = self.flavour.session.as_ref().is_some_and(|session| session.view == view.name);
+        let is_session_view = self
+            .flavour
+            .session
+            .as_ref()
+            .is_some_and(|session| session.view == view.name);
         // API keys and sessions are resolved by POST alone: a key in a path would end in somebody's access log.
         if view.name == API_KEY_VIEW || is_session_view || view.path_variables().count() != 1 {
             return Err(RouteError::NotInThisSchema);
@@ -155,12 +203,16 @@ impl Router {
             key.push('/');
             match segment {
                 crate::path::Segment::Literal(text) => key.push_str(text),
-                crate::path::Segment::Variable(_) => encode_into(&mut key, next.next().expect("one value per variable"), false),
-                crate::path::Segment::Rest(_) => encode_into(&mut key, next.next().expect("one value per variable"), true),
+                crate::path::Segment::Variable(_) => {
+                    encode_into(&mut key, next.next().expect("one value per variable"), false);
+                }
+                crate::path::Segment::Rest(_) => {
+                    encode_into(&mut key, next.next().expect("one value per variable"), true);
+                }
             }
         }
         let variables: SmallVec<[&str; 2]> = pattern.variables().collect();
-        self.finish(id, key, &variables, decoded, query)
+        self.finish(id, key, &variables, &decoded, query)
     }
 
     fn bind_by_name(&self, id: ViewId, name: &str, value: &str, query: &str) -> Result<Read, RouteError> {
@@ -170,10 +222,17 @@ impl Router {
         let variables: SmallVec<[&str; 2]> = self.flavour.view(id).path_variables().collect();
         let mut decoded: SmallVec<[String; 2]> = SmallVec::new();
         decoded.push(value);
-        self.finish(id, key, &variables, decoded, query)
+        self.finish(id, key, &variables, &decoded, query)
     }
 
-    fn finish(&self, id: ViewId, mut key: String, names: &[&str], values: SmallVec<[String; 2]>, query: &str) -> Result<Read, RouteError> {
+    fn finish(
+        &self,
+        id: ViewId,
+        mut key: String,
+        names: &[&str],
+        values: &[String],
+        query: &str,
+    ) -> Result<Read, RouteError> {
         let view = self.flavour.view(id);
         let given = parse_query(query, &view.params)?;
         let mut separator = '?';
@@ -181,11 +240,17 @@ impl Router {
         for (param, fixed) in view.params.iter().zip(&self.fixed[usize::from(id.0)]) {
             params.push(match param {
                 Param::Path(name) => {
-                    let index = names.iter().position(|known| known == name).expect("the loader checked the variables");
+                    let index = names
+                        .iter()
+                        .position(|known| known == name)
+                        .expect("the loader checked the variables");
                     values[index].clone()
                 }
                 Param::Query { name, default } => {
-                    let value = given.iter().find(|(given, _)| given == name).map_or(default, |(_, value)| value);
+                    let value = given
+                        .iter()
+                        .find(|(given, _)| given == name)
+                        .map_or(default, |(_, value)| value);
                     if value != default {
                         key.push(separator);
                         separator = '&';
@@ -198,7 +263,11 @@ impl Router {
                 Param::Option(_) | Param::Settings => fixed.clone().unwrap_or_default(),
             });
         }
-        Ok(Read { view: id, key: key.into(), params })
+        Ok(Read {
+            view: id,
+            key: key.into(),
+            params,
+        })
     }
 }
 
@@ -218,7 +287,9 @@ fn decode(encoded: &str) -> Result<String, RouteError> {
             return Err(malformed("a percent sign is not followed by two hex digits"));
         }
     }
-    let value = percent_decode_str(encoded).decode_utf8().map_err(|_| malformed("the path is not UTF-8"))?;
+    let value = percent_decode_str(encoded)
+        .decode_utf8()
+        .map_err(|_| malformed("the path is not UTF-8"))?;
     if value.len() > KEY_BYTES_MAX {
         return Err(malformed(format!("a value is longer than {KEY_BYTES_MAX} bytes")));
     }
@@ -243,8 +314,12 @@ fn encode_into(key: &mut String, value: &str, keeps_slashes: bool) {
 fn parse_query<'q>(query: &'q str, params: &[Param]) -> Result<SmallVec<[(&'q str, String); 1]>, RouteError> {
     let mut given: SmallVec<[(&str, String); 1]> = SmallVec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| malformed("a query parameter has no value"))?;
-        let is_known = params.iter().any(|param| matches!(param, Param::Query { name: known, .. } if known == name));
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| malformed("a query parameter has no value"))?;
+        let is_known = params
+            .iter()
+            .any(|param| matches!(param, Param::Query { name: known, .. } if known == name));
         if !is_known {
             return Err(malformed("unknown query parameter"));
         }
@@ -252,7 +327,8 @@ fn parse_query<'q>(query: &'q str, params: &[Param]) -> Result<SmallVec<[(&'q st
             return Err(malformed(format!("query parameter `{name}` is given twice")));
         }
         let value = decode(&value.replace('+', "%20"))?;
-        let json = canonical_json(&value).map_err(|reason| malformed(format!("query parameter `{name}` is not JSON: {reason}")))?;
+        let json = canonical_json(&value)
+            .map_err(|reason| malformed(format!("query parameter `{name}` is not JSON: {reason}")))?;
         given.push((name, json));
     }
     Ok(given)
@@ -267,3 +343,6 @@ pub(crate) fn canonical_json(text: &str) -> Result<String, String> {
     }
     Ok(compact)
 }
+
+#[cfg(test)]
+mod tests;

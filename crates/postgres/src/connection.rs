@@ -52,16 +52,27 @@ impl Connection {
         let connecting = async {
             let (client, connection) = target.config.connect(connector).await?;
             let (bell, bells) = mpsc::channel(BELLS_MAX);
+            #[expect(clippy::disallowed_methods, reason = "the connection owns its driver: it ends when that is dropped, and is_closed tells of an early end")]
             let driver = tokio::spawn(Driver { connection, bell }).abort_handle();
-            let connection = Self { client, driver, limit: statement_limit };
+            let connection = Self {
+                client,
+                driver,
+                limit: statement_limit,
+            };
             let setup = format!("{SESSION} SET statement_timeout = {};", statement_limit.as_millis());
             connection.client.batch_execute(&setup).await?;
             Ok((connection, bells))
         };
         match timeout(connect_limit, connecting).await {
             Ok(Ok(opened)) => Ok(opened),
-            Ok(Err(source)) => Err(PostgresError::Connect { target: target.to_string(), source }),
-            Err(_) => Err(PostgresError::ConnectTimeout { target: target.to_string(), limit: connect_limit }),
+            Ok(Err(source)) => Err(PostgresError::Connect {
+                target: target.to_string(),
+                source,
+            }),
+            Err(_) => Err(PostgresError::ConnectTimeout {
+                target: target.to_string(),
+                limit: connect_limit,
+            }),
         }
     }
 
@@ -76,12 +87,7 @@ impl Connection {
     }
 
     /// Prepares a statement whose parameters have these types.
-    pub(crate) async fn prepare(
-        &self,
-        operation: &str,
-        sql: &str,
-        types: &[Type],
-    ) -> Result<Statement, PostgresError> {
+    pub(crate) async fn prepare(&self, operation: &str, sql: &str, types: &[Type]) -> Result<Statement, PostgresError> {
         self.within(operation, self.client.prepare_typed(sql, types)).await
     }
 
@@ -97,7 +103,10 @@ impl Connection {
             Ok(Err(source)) => Err(PostgresError::of_statement(operation, source)),
             Err(_) => {
                 self.driver.abort();
-                Err(PostgresError::Timeout { operation: operation.to_owned(), limit: self.limit })
+                Err(PostgresError::Timeout {
+                    operation: operation.to_owned(),
+                    limit: self.limit,
+                })
             }
         }
     }

@@ -49,7 +49,9 @@ pub enum PostgresError {
         target: String,
     },
     /// The connection lost what was set on it, as happens behind a pooler in transaction mode.
-    #[error("the session's settings were lost between statements: a pooler in transaction mode is in between; connect directly or through session pooling")]
+    #[error(
+        "the session's settings were lost between statements: a pooler in transaction mode is in between; connect directly or through session pooling"
+    )]
     SessionLost,
     /// A view did not give exactly one row with the columns that it owes.
     #[error("view `{view}` broke its contract: {reason}")]
@@ -70,11 +72,16 @@ impl PostgresError {
         use tokio_postgres::error::SqlState;
         match source.code() {
             Some(&SqlState::UNDEFINED_TABLE | &SqlState::INVALID_SCHEMA_NAME | &SqlState::UNDEFINED_FUNCTION)
-                if source.as_db_error().is_some_and(|error| error.message().contains("neverstale")) =>
+                if source
+                    .as_db_error()
+                    .is_some_and(|error| error.message().contains("neverstale")) =>
             {
                 Self::NotInstalled
             }
-            _ => Self::Statement { operation: operation.into(), source },
+            _ => Self::Statement {
+                operation: operation.into(),
+                source,
+            },
         }
     }
 
@@ -82,7 +89,9 @@ impl PostgresError {
     pub fn is_disconnect(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::SessionLost => true,
-            Self::Statement { source, .. } => source.is_closed() || source.as_db_error().is_none() || is_shutdown(source),
+            Self::Statement { source, .. } => {
+                source.is_closed() || source.as_db_error().is_none() || is_shutdown(source)
+            }
             _ => false,
         }
     }

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use neverstale_coherence::{
-    FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, Position, SettleAnswer,
-};
+use neverstale_coherence::{FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, Position, SettleAnswer};
 use neverstale_flavour::Flavour;
 use tokio_postgres::{Row, Statement, types::Type};
 
@@ -80,7 +78,10 @@ impl FeedConnection {
         let names: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
         let client = connection.client();
         let partitioned = connection
-            .within("look for partitioned tables", client.query(Statements::PARTITIONED, &[&app_schema, &names]))
+            .within(
+                "look for partitioned tables",
+                client.query(Statements::PARTITIONED, &[&app_schema, &names]),
+            )
             .await?
             .iter()
             .map(|row| row.get(0))
@@ -97,7 +98,17 @@ impl FeedConnection {
             prepared("prepare log pages", statements.log_page(), &[Type::INT8, Type::INT8]),
             prepared("prepare the outset", statements.outset(), &[]),
         )?;
-        Ok((Self { connection, fence, newest_intent, outstanding, log_page, outset }, statements))
+        Ok((
+            Self {
+                connection,
+                fence,
+                newest_intent,
+                outstanding,
+                log_page,
+                outset,
+            },
+            statements,
+        ))
     }
 
     /// The connection itself, for verification and housekeeping.
@@ -109,7 +120,12 @@ impl FeedConnection {
     pub async fn outset(&self) -> Result<Outset, PostgresError> {
         let mut row = self.one("ask for the outset", &self.outset).await?;
         if row.get::<_, Option<&[u8]>>(0).is_none() {
-            self.connection.within("name the boot", self.connection.client().batch_execute(Statements::BOOT)).await?;
+            self.connection
+                .within(
+                    "name the boot",
+                    self.connection.client().batch_execute(Statements::BOOT),
+                )
+                .await?;
             row = self.one("ask for the outset", &self.outset).await?;
         }
         Ok(Outset {
@@ -153,12 +169,20 @@ impl FeedConnection {
         if incarnation(&first)? != expected || incarnation(&locks)? != expected || last.incarnation != expected {
             return Ok(None);
         }
-        let marks: Vec<Mark> = locks.get::<_, Vec<i64>>(2).into_iter().map(|mark| Mark(mark as u32 as i32)).collect();
+        let marks: Vec<Mark> = locks
+            .get::<_, Vec<i64>>(2)
+            .into_iter()
+            .map(|mark| Mark(mark as u32 as i32))
+            .collect();
         let answer = SettleAnswer {
             intent: Intent(first.get::<_, i64>(1) as u64),
             outstanding: locks.get::<_, Vec<i64>>(1).into_iter().map(|low| low as u32).collect(),
             has_unnamed: !locks.get::<_, bool>(3),
-            marks: if marks.contains(&Mark(0)) { OutstandingMarks::Everything } else { OutstandingMarks::Some(marks) },
+            marks: if marks.contains(&Mark(0)) {
+                OutstandingMarks::Everything
+            } else {
+                OutstandingMarks::Some(marks)
+            },
             position: last.position,
             lease: last.lease,
         };
@@ -171,7 +195,9 @@ impl FeedConnection {
             .connection
             .within(
                 "fetch the log",
-                self.connection.client().query(&self.log_page, &[&(after.0 as i64), &PAGE_ROWS]),
+                self.connection
+                    .client()
+                    .query(&self.log_page, &[&(after.0 as i64), &PAGE_ROWS]),
             )
             .await?;
         let head = rows.first().ok_or_else(|| PostgresError::View {
@@ -191,7 +217,10 @@ impl FeedConnection {
     pub async fn try_relay(&self, lock_class: i32) -> Result<bool, PostgresError> {
         let sql = "SELECT pg_catalog.pg_try_advisory_lock($1, 2)";
         let client = self.connection.client();
-        let row = self.connection.within("ask for the relay's lock", client.query_one(sql, &[&lock_class])).await?;
+        let row = self
+            .connection
+            .within("ask for the relay's lock", client.query_one(sql, &[&lock_class]))
+            .await?;
         Ok(row.get(0))
     }
 
@@ -199,11 +228,16 @@ impl FeedConnection {
     pub async fn prune(&self, keep: u64) -> Result<(), PostgresError> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);
         let client = self.connection.client();
-        self.connection.within("prune the log", client.query("SELECT neverstale.prune($1)", &[&keep])).await.map(drop)
+        self.connection
+            .within("prune the log", client.query("SELECT neverstale.prune($1)", &[&keep]))
+            .await
+            .map(drop)
     }
 
     async fn one(&self, operation: &str, statement: &Statement) -> Result<Row, PostgresError> {
-        self.connection.within(operation, self.connection.client().query_one(statement, &[])).await
+        self.connection
+            .within(operation, self.connection.client().query_one(statement, &[]))
+            .await
     }
 }
 

@@ -96,9 +96,15 @@ impl FillPool {
         let open = self.connection(statements).await?;
         let statement = open.statement(view, params.len()).await?;
         let operation = || format!("fill view `{}`", statements.view_name(view));
-        let rows = open.connection.within(&operation(), open.connection.client().query(&statement, &arguments(params))).await?;
+        let rows = open
+            .connection
+            .within(
+                &operation(),
+                open.connection.client().query(&statement, &arguments(params)),
+            )
+            .await?;
         let [row] = rows.as_slice() else {
-            return Err(self.broken(statements, view, format!("gave {} rows instead of one", rows.len())));
+            return Err(broken(statements, view, format!("gave {} rows instead of one", rows.len())));
         };
         self.filled(statements, view, row)
     }
@@ -116,16 +122,27 @@ impl FillPool {
         let open = self.connection(statements).await?;
         let params: Vec<String> = reads.iter().flat_map(|(_, params)| params.iter().cloned()).collect();
         let sql = statements.fill_many(reads.iter().map(|(view, params)| (*view, params.len())));
-        let statement = open.connection.prepare("prepare a batch", &sql, &vec![Type::TEXT; params.len()]).await?;
-        let rows =
-            open.connection.within("fill a batch", open.connection.client().query(&statement, &arguments(&params))).await?;
+        let statement = open
+            .connection
+            .prepare("prepare a batch", &sql, &vec![Type::TEXT; params.len()])
+            .await?;
+        let rows = open
+            .connection
+            .within(
+                "fill a batch",
+                open.connection.client().query(&statement, &arguments(&params)),
+            )
+            .await?;
         if rows.len() != reads.len() {
             return Err(PostgresError::View {
                 view: "batch".to_owned(),
                 reason: format!("gave {} rows for {} reads", rows.len(), reads.len()),
             });
         }
-        rows.iter().zip(reads).map(|(row, (view, _))| self.filled(statements, *view, row)).collect()
+        rows.iter()
+            .zip(reads)
+            .map(|(row, (view, _))| self.filled(statements, *view, row))
+            .collect()
     }
 
     async fn connection(&self, statements: &Arc<Statements>) -> Result<Arc<FillConnection>, PostgresError> {
@@ -137,36 +154,49 @@ impl FillPool {
         {
             return Ok(Arc::clone(open));
         }
-        let (connection, _) =
-            Connection::open(&self.target, self.ca_file.as_deref(), self.connect_limit, self.statement_limit).await?;
+        let (connection, _) = Connection::open(
+            &self.target,
+            self.ca_file.as_deref(),
+            self.connect_limit,
+            self.statement_limit,
+        )
+        .await?;
         let statements = Arc::clone(statements);
-        let open = Arc::new(FillConnection { connection, statements, prepared: Mutex::default() });
+        let open = Arc::new(FillConnection {
+            connection,
+            statements,
+            prepared: Mutex::default(),
+        });
         *place = Some(Arc::clone(&open));
         Ok(open)
     }
 
     fn filled(&self, statements: &Statements, view: ViewId, row: &Row) -> Result<Filled, PostgresError> {
-        let broken = |error: tokio_postgres::Error| self.broken(statements, view, error.to_string());
-        let tags: Option<Vec<Option<&str>>> = row.try_get(4).map_err(broken)?;
+        let unreadable = |error: tokio_postgres::Error| broken(statements, view, error.to_string());
+        let tags: Option<Vec<Option<&str>>> = row.try_get(4).map_err(unreadable)?;
         let Some(tags) = tags else {
-            return Err(self.broken(statements, view, "its tags are NULL".to_owned()));
+            return Err(broken(statements, view, "its tags are NULL".to_owned()));
         };
         let wide = &self.table_tags[usize::from(view.0)];
-        let mut tags: Vec<Tag> = tags.into_iter().flatten().map(tag_of).chain(wide.iter().copied()).collect();
+        let mut tags: Vec<Tag> = tags
+            .into_iter()
+            .flatten()
+            .map(tag_of)
+            .chain(wide.iter().copied())
+            .collect();
         tags.sort_unstable();
         tags.dedup();
-        let remaining: Option<i64> = row.try_get(5).map_err(broken)?;
+        let remaining: Option<i64> = row.try_get(5).map_err(unreadable)?;
         Ok(Filled {
             incarnation: incarnation(row.get(1))?,
             as_of: Position(row.get::<_, i64>(2) as u64),
-            body: row.try_get::<_, Option<&str>>(3).map_err(broken)?.map(|text| Bytes::copy_from_slice(text.as_bytes())),
+            body: row
+                .try_get::<_, Option<&str>>(3)
+                .map_err(unreadable)?
+                .map(|text| Bytes::copy_from_slice(text.as_bytes())),
             tags: tags.into(),
             remaining: remaining.map(|ms| Duration::from_millis(ms.max(0) as u64)),
         })
-    }
-
-    fn broken(&self, statements: &Statements, view: ViewId, reason: String) -> PostgresError {
-        PostgresError::View { view: statements.view_name(view).to_owned(), reason }
     }
 }
 
@@ -177,11 +207,17 @@ impl FillConnection {
             return Ok(statement.clone());
         }
         let operation = format!("prepare view `{}`", self.statements.view_name(view));
-        let statement =
-            self.connection.prepare(&operation, &self.statements.fill(view), &vec![Type::TEXT; params]).await?;
+        let statement = self
+            .connection
+            .prepare(&operation, &self.statements.fill(view), &vec![Type::TEXT; params])
+            .await?;
         prepared.insert(view, statement.clone());
         Ok(statement)
     }
+}
+
+fn broken(statements: &Statements, view: ViewId, reason: String) -> PostgresError {
+    PostgresError::View { view: statements.view_name(view).to_owned(), reason }
 }
 
 fn arguments(params: &[String]) -> Vec<&(dyn ToSql + Sync)> {
@@ -190,5 +226,8 @@ fn arguments(params: &[String]) -> Vec<&(dyn ToSql + Sync)> {
 
 /// Takes the incarnation out of an answer; an answer without one comes from a session that can't be relied on.
 pub(crate) fn incarnation(bytes: Option<&[u8]>) -> Result<Incarnation, PostgresError> {
-    bytes.and_then(|bytes| bytes.try_into().ok()).map(Incarnation).ok_or(PostgresError::SessionLost)
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .map(Incarnation)
+        .ok_or(PostgresError::SessionLost)
 }

@@ -23,7 +23,9 @@ impl Listener {
         statement_limit: Duration,
     ) -> Result<Self, PostgresError> {
         let (connection, bells) = Connection::open(target, ca_file, connect_limit, statement_limit).await?;
-        connection.within("listen", connection.client().batch_execute("LISTEN neverstale")).await?;
+        connection
+            .within("listen", connection.client().batch_execute("LISTEN neverstale"))
+            .await?;
         Ok(Self { connection, bells })
     }
 
@@ -45,6 +47,8 @@ impl Listener {
     ///
     /// When it does not.
     pub async fn ping(&self) -> Result<(), PostgresError> {
-        self.connection.within("ping the listening session", self.connection.client().batch_execute("")).await
+        self.connection
+            .within("ping the listening session", self.connection.client().batch_execute(""))
+            .await
     }
 }

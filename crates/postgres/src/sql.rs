@@ -24,11 +24,17 @@ impl Statements {
     /// Writes the statements; `partitioned` names the watched tables that are partitioned now (a table that becomes one
     /// later changes its triggers, and with them the incarnation).
     pub fn new(flavour: &Flavour, app_schema: &str, partitioned: &[String]) -> Self {
-        let tables: Vec<String> = flavour.tables.iter().map(|table| regclass(app_schema, &table.name)).collect();
+        let tables: Vec<String> = flavour
+            .tables
+            .iter()
+            .map(|table| regclass(app_schema, &table.name))
+            .collect();
         let trees: Vec<String> = partitioned.iter().map(|name| regclass(app_schema, name)).collect();
         Self {
             incarnation: incarnation(&tables, &trees),
-            views: (0..flavour.views.len()).map(|id| flavour.view_sql(ViewId(id as u16), app_schema)).collect(),
+            views: (0..flavour.views.len())
+                .map(|id| flavour.view_sql(ViewId(id as u16), app_schema))
+                .collect(),
             names: flavour.views.iter().map(|view| view.name.clone()).collect(),
         }
     }
@@ -59,7 +65,10 @@ impl Statements {
 
     /// First statement of a settlement: the newest intent.
     pub(crate) fn newest_intent(&self) -> String {
-        format!("SELECT {}, (SELECT last_value FROM neverstale.intent)", self.incarnation)
+        format!(
+            "SELECT {}, (SELECT last_value FROM neverstale.intent)",
+            self.incarnation
+        )
     }
 
     /// Second statement of a settlement: which intents and tag marks writers hold, and whether each holder of the mark has
@@ -137,8 +146,11 @@ impl Statements {
 fn incarnation(tables: &[String], partitioned: &[String]) -> String {
     let mut watched = format!("SELECT pg_catalog.unnest(ARRAY[{}]::oid[])", tables.join(", "));
     for tree in partitioned {
-        write!(watched, " UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree({tree})")
-            .expect("a String takes any text");
+        write!(
+            watched,
+            " UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree({tree})"
+        )
+        .expect("a String takes any text");
     }
     format!(
         "(SELECT CASE WHEN current_setting('transaction_isolation') = 'read committed' \
@@ -191,11 +203,17 @@ mod tests {
 
     #[test]
     fn parameters_are_shifted_outside_quotes_only() {
-        assert_eq!(shift_params("SELECT $1, '$1', \"$2\", $12", 3), "SELECT $4, '$1', \"$2\", $15");
+        assert_eq!(
+            shift_params("SELECT $1, '$1', \"$2\", $12", 3),
+            "SELECT $4, '$1', \"$2\", $15"
+        );
     }
 
     #[test]
     fn names_are_quoted_for_the_two_languages_they_pass() {
-        assert_eq!(regclass("pub'lic", "us\"er"), "to_regclass('\"pub''lic\".\"us\"\"er\"')");
+        assert_eq!(
+            regclass("pub'lic", "us\"er"),
+            "to_regclass('\"pub''lic\".\"us\"\"er\"')"
+        );
     }
 }

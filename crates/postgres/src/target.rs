@@ -28,7 +28,9 @@ pub enum TargetError {
     #[error("not a URL: {0}")]
     NotAUrl(#[from] url::ParseError),
     /// It names another kind of database.
-    #[error("`{0}` is not Postgres: Neverstale needs the application's PostgreSQL, such as postgresql://user:password@host:5432/database")]
+    #[error(
+        "`{0}` is not Postgres: Neverstale needs the application's PostgreSQL, such as postgresql://user:password@host:5432/database"
+    )]
     NotPostgres(String),
     /// A parameter has a value that we can't keep.
     #[error("parameter {name}={value}: {reason}")]
@@ -83,11 +85,15 @@ impl Target {
             url.query_pairs_mut().extend_pairs(kept);
         }
         let text = url.as_str().replacen(&scheme, "postgresql", 1);
-        let mut config: tokio_postgres::Config =
-            text.parse().map_err(|error: tokio_postgres::Error| TargetError::Refused(chain(&error)))?;
+        let mut config: tokio_postgres::Config = text
+            .parse()
+            .map_err(|error: tokio_postgres::Error| TargetError::Refused(chain(&error)))?;
         config.ssl_mode(mode);
         config.application_name("neverstale");
-        config.keepalives_idle(Duration::from_secs(5)).keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
+        config
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(2))
+            .keepalives_retries(3);
         config.tcp_user_timeout(Duration::from_secs(10));
         Ok(Self { config, verification })
     }
@@ -109,7 +115,10 @@ impl Target {
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 impl fmt::Display for Target {
@@ -136,7 +145,13 @@ mod tests {
 
     #[test]
     fn urls_are_understood_as_the_application_writes_them() {
-        for scheme in ["postgres", "postgresql", "postgresql+psycopg2", "postgresql+asyncpg", "postgresql+psycopg"] {
+        for scheme in [
+            "postgres",
+            "postgresql",
+            "postgresql+psycopg2",
+            "postgresql+asyncpg",
+            "postgresql+psycopg",
+        ] {
             let target = Target::parse(&format!("{scheme}://u:p%40ss@db.example:6432/owui?sslmode=require")).unwrap();
             assert_eq!(target.to_string(), "db.example:6432/owui");
             assert_eq!(target.config.get_password(), Some(b"p@ss".as_slice()));
@@ -149,8 +164,13 @@ mod tests {
     #[test]
     fn another_database_is_refused_with_the_next_step_and_without_the_password() {
         let error = Target::parse("sqlite:///app/webui.db").unwrap_err().to_string();
-        assert!(error.contains("not Postgres") && error.contains("postgresql://"), "{error}");
-        let error = Target::parse("postgres://u:hunter2@h/d?sslmode=maybe").unwrap_err().to_string();
+        assert!(
+            error.contains("not Postgres") && error.contains("postgresql://"),
+            "{error}"
+        );
+        let error = Target::parse("postgres://u:hunter2@h/d?sslmode=maybe")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("verify-full") && !error.contains("hunter2"), "{error}");
     }
 }

@@ -22,7 +22,9 @@ pub(crate) fn connector(
         .with_safe_default_protocol_versions()
         .map_err(|error| PostgresError::Certificates(error.to_string()))?;
     let config = match verification {
-        Verification::Full => builder.with_root_certificates(authorities(ca_file)?).with_no_client_auth(),
+        Verification::Full => builder
+            .with_root_certificates(authorities(ca_file)?)
+            .with_no_client_auth(),
         Verification::None => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unverified(provider)))

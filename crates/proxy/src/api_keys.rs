@@ -3,15 +3,13 @@
 //! The key goes into the SQL parameter and nowhere else: the cache knows it by its SHA-256, and no log line ever sees it. A key
 //! that is not known takes the same way as one that is.
 
-use std::fmt::Write;
-
 use http::Response;
 use hyper::body::Incoming;
 use neverstale_wire::ProblemKind;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
-use crate::{body::Body, dispatch::Call, problem::Failure};
+use crate::{body::Body, dispatch::Call, hex::hex, problem::Failure};
 
 /// The view that answers.
 pub(crate) const VIEW: &str = "api-key";
@@ -45,12 +43,7 @@ pub(crate) async fn resolve(call: &Call<'_>, body: Incoming) -> Result<Response<
 
 /// The name under which the cache knows a key.
 fn cache_key(key: &str) -> String {
-    let mut name = String::with_capacity("api-keys:".len() + 64);
-    name.push_str("api-keys:");
-    for byte in digest(&SHA256, key.as_bytes()).as_ref() {
-        write!(name, "{byte:02x}").expect("writing to a string never fails");
-    }
-    name
+    format!("api-keys:{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
 }
 
 #[cfg(test)]

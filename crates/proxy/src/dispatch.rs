@@ -105,7 +105,7 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, peer: Peer, request: Request<
         Endpoint::Read => read(&call, target).await,
         Endpoint::Batch => batch::answer(&call, body).await,
         Endpoint::ApiKeys => api_keys::resolve(&call, body).await,
-        Endpoint::Sessions => sessions::resolve(&call, body).await,
+        Endpoint::Sessions => Box::pin(sessions::resolve(&call, body)).await,
         Endpoint::Events => unreachable!("answered above"),
     }
 }

@@ -1,6 +1,6 @@
 //! Serves the HTTP contract to the application in the same pod.
 //!
-//! A request takes the hot path ([`hit`]) or, when L1 has no answer at hand, is dispatched to what its path asks for. What an
+//! A request takes the hot path (`hit`) or, when L1 has no answer at hand, is dispatched to what its path asks for. What an
 //! answer is worth is decided below, in `cache` and `coherence`; here it gets its status and its headers. The listener beneath
 //! serves the admin crate too.
 
@@ -23,6 +23,7 @@ mod sessions;
 mod access;
 mod asked;
 mod conditional;
+mod hex;
 mod names;
 mod problem;
 mod respond;

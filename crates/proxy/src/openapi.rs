@@ -13,14 +13,13 @@ use neverstale_wire::ProblemKind;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use crate::settings::ApiSettings;
+use crate::{hex::hex, settings::ApiSettings};
 
 /// Gives the document with its validator.
 pub(crate) fn published(flavour: &Flavour, settings: &ApiSettings) -> (Bytes, HeaderValue) {
     let document = document(flavour, settings).to_string();
     let hash = digest(&SHA256, document.as_bytes());
-    let hash: String = hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits in quotes are a header value");
+    let etag = HeaderValue::try_from(format!("\"{}\"", hex(&hash.as_ref()[..16]))).expect("hexadecimal digits in quotes are a header value");
     (document.into(), etag)
 }
 
@@ -114,40 +113,63 @@ fn headers() -> Value {
     })
 }
 
-/// The answers that name a problem, by the name under which operations refer to them.
-const PROBLEMS: [(&str, &str, ProblemKind, Option<(&str, &str)>); 12] = [
-    ("400", "Malformed", ProblemKind::Malformed, None),
-    ("401", "Unauthorised", ProblemKind::Unauthorised, Some(("WWW-Authenticate", "Challenge"))),
-    ("403", "SecretNeedsToken", ProblemKind::SecretNeedsToken, None),
-    ("404", "NotFound", ProblemKind::NotFound, None),
-    ("405", "MethodNotAllowed", ProblemKind::MethodNotAllowed, Some(("Allow", "Allow"))),
-    ("413", "TooLarge", ProblemKind::TooLarge, None),
-    ("414", "UriTooLong", ProblemKind::TooLarge, None),
-    ("429", "TooManyRequests", ProblemKind::TooManyRequests, Some(("Retry-After", "RetryAfter"))),
-    ("431", "HeadTooLarge", ProblemKind::TooLarge, None),
-    ("500", "Internal", ProblemKind::Internal, None),
-    ("503", "Unavailable", ProblemKind::Unavailable, Some(("Retry-After", "RetryAfter"))),
-    ("504", "DeadlineExceeded", ProblemKind::DeadlineExceeded, None),
+/// An answer that names a problem.
+struct ProblemAnswer {
+    status: &'static str,
+    /// The name under which operations refer to it.
+    name: &'static str,
+    kind: ProblemKind,
+    /// A header that comes with it, and the component that describes it.
+    header: Option<(&'static str, &'static str)>,
+}
+
+const PROBLEMS: [ProblemAnswer; 12] = [
+    plain("400", "Malformed", ProblemKind::Malformed),
+    with_header("401", "Unauthorised", ProblemKind::Unauthorised, ("WWW-Authenticate", "Challenge")),
+    plain("403", "SecretNeedsToken", ProblemKind::SecretNeedsToken),
+    plain("404", "NotFound", ProblemKind::NotFound),
+    with_header("405", "MethodNotAllowed", ProblemKind::MethodNotAllowed, ("Allow", "Allow")),
+    plain("413", "TooLarge", ProblemKind::TooLarge),
+    plain("414", "UriTooLong", ProblemKind::TooLarge),
+    with_header("429", "TooManyRequests", ProblemKind::TooManyRequests, ("Retry-After", "RetryAfter")),
+    plain("431", "HeadTooLarge", ProblemKind::TooLarge),
+    plain("500", "Internal", ProblemKind::Internal),
+    with_header("503", "Unavailable", ProblemKind::Unavailable, ("Retry-After", "RetryAfter")),
+    plain("504", "DeadlineExceeded", ProblemKind::DeadlineExceeded),
 ];
 
+const fn plain(status: &'static str, name: &'static str, kind: ProblemKind) -> ProblemAnswer {
+    ProblemAnswer { status, name, kind, header: None }
+}
+
+const fn with_header(
+    status: &'static str,
+    name: &'static str,
+    kind: ProblemKind,
+    header: (&'static str, &'static str),
+) -> ProblemAnswer {
+    ProblemAnswer { status, name, kind, header: Some(header) }
+}
+
 fn problems() -> Value {
-    let response = |(_, name, kind, header): &(&str, &str, ProblemKind, Option<(&str, &str)>)| {
+    let response = |answer: &ProblemAnswer| {
         let mut response = json!({
-            "description": kind.title(),
+            "description": answer.kind.title(),
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
-        if let Some((header, component)) = header {
-            response["headers"] = json!({ *header: { "$ref": format!("#/components/headers/{component}") } });
+        if let Some((header, component)) = answer.header {
+            response["headers"] = json!({ header: { "$ref": format!("#/components/headers/{component}") } });
         }
-        ((*name).to_owned(), response)
+        (answer.name.to_owned(), response)
     };
     Value::Object(PROBLEMS.iter().map(response).collect())
 }
 
 /// References to the problems with these statuses.
 fn refer(statuses: &[&str]) -> Map<String, Value> {
-    let known = PROBLEMS.iter().filter(|(status, ..)| statuses.contains(status));
-    known.map(|(status, name, ..)| ((*status).to_owned(), json!({ "$ref": format!("#/components/responses/{name}") }))).collect()
+    let known = PROBLEMS.iter().filter(|answer| statuses.contains(&answer.status));
+    let reference = |name: &str| json!({ "$ref": format!("#/components/responses/{name}") });
+    known.map(|answer| (answer.status.to_owned(), reference(answer.name))).collect()
 }
 
 #[cfg(test)]
@@ -172,7 +194,7 @@ key = ["email"]
 name = "user"
 path = "/v1/users/{id}"
 params = ["{id}"]
-sql = '''SELECT (SELECT to_json(u) FROM (SELECT id, email FROM app."user" WHERE id = $1) u) AS body, ARRAY[neverstale.tag('user.id', $1)] AS tags, NULL::bigint AS not_after'''
+sql = '''SELECT (SELECT json_build_object('id', u.id, 'email', u.email) FROM app."user" u WHERE u.id = $1) AS body, ARRAY[neverstale.tag('user.id', $1)] AS tags, NULL::bigint AS not_after'''
 [[view]]
 name = "setting"
 path = "/v1/users/{id}/settings/{path...}"

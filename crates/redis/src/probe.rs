@@ -4,10 +4,11 @@
 
 use std::{
     collections::HashMap,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fred::{clients::Client, interfaces::ClientLike};
+use tokio::time::Instant;
 
 use crate::{
     client::{build, builder},

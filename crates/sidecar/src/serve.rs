@@ -96,7 +96,11 @@ async fn serve(settings: Settings) -> Result<Exit, Failure> {
 /// Builds everything, from the stores up to the listener.
 async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     let Process {
-        settings, clock, tasks, ..
+        settings,
+        clock,
+        readiness,
+        tasks,
+        ..
     } = process;
     let keys = settings.redis.key_ring().map_err(Failure::usage)?;
     let connect = || Redis::connect(&settings.redis, tasks, clock).map_err(Failure::usage);
@@ -117,6 +121,8 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     let router = settings
         .router(Flavour::clone(&flavour))
         .map_err(|reason| Failure::usage(anyhow!(reason)))?;
+    // Cleared by the feed: nothing is ready before the primary has answered.
+    readiness.set("database", Some("the primary has not answered yet".to_owned()));
     let feed = parts::feed(process, &flavour, redis.as_ref(), keys.as_ref())?;
     let is_sealed = keys.is_some();
     let cache = parts::cache(process, &flavour, feed, redis.as_ref(), keys)?;
@@ -132,7 +138,9 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
 /// a second time.
 async fn end(process: &Process, cause: StopCause, api: Option<ApiHandle>) {
     let grace = Duration::from_secs(process.settings.lifecycle.grace_period_seconds);
-    process.readiness.set("drain", Some("the process is ending".to_owned()));
+    process
+        .readiness
+        .set("shutdown", Some("the process is shutting down".to_owned()));
     tracing::info!(?cause, grace_seconds = grace.as_secs(), "draining");
     let nobody = CancellationToken::new();
     tokio::select! {

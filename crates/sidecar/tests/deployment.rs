@@ -5,7 +5,7 @@ use std::{
     process::{Child, ChildStderr, Command, Output, Stdio},
 };
 
-use neverstale_testkit::{Application, Database, Postgres, PostgresVersion, Redis};
+use neverstale_testkit::{Application, Database, Population, Postgres, PostgresVersion, Redis};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -163,9 +163,17 @@ async fn the_doctor_knows_a_standby() {
     );
 }
 
-/// Starts `serve` on free ports.
+/// Starts `serve` on ports that the system chooses.
 fn serve(database_url: &str) -> (Child, BufReader<ChildStderr>) {
-    let mut command = command(&["serve", "--telemetry-log-format", "text"]);
+    let mut command = command(&[
+        "serve",
+        "--telemetry-log-format",
+        "text",
+        "--api-listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ]);
     command
         .env("DATABASE_URL", database_url)
         .stderr(Stdio::piped())
@@ -175,10 +183,10 @@ fn serve(database_url: &str) -> (Child, BufReader<ChildStderr>) {
     (child, log)
 }
 
-/// Reads the log until a line says `words`; what came before is lost.
-fn wait_for(log: &mut BufReader<ChildStderr>, words: &str) {
-    let found = log.lines().map_while(Result::ok).any(|line| line.contains(words));
-    assert!(found, "the process ended without saying {words:?}");
+/// Reads the log until a line says `words`, and gives that line; what came before is lost.
+fn wait_for(log: &mut BufReader<ChildStderr>, words: &str) -> String {
+    let found = log.lines().map_while(Result::ok).find(|line| line.contains(words));
+    found.unwrap_or_else(|| panic!("the process ended without saying {words:?}"))
 }
 
 fn terminate(child: &Child) {
@@ -203,4 +211,45 @@ fn serve_lives_without_a_database_and_still_ends_with_0() {
     wait_for(&mut log, "not ready");
     terminate(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_audit_of_a_running_sidecar_finds_every_answer_right() {
+    let database = database().await;
+    expect(0, &["install", "--lease-ms", "10"], &database).await;
+    let client = database.connect().await.expect("a connection");
+    Application::OpenWebUi012
+        .populate(&client, Population::default())
+        .await
+        .expect("users");
+    let (mut child, mut log) = serve(database.url());
+    let line = wait_for(&mut log, "the api listens address=");
+    let address = line.rsplit_once('=').expect("an address").1.trim().to_owned();
+    wait_for(&mut log, "a new world begins");
+    for _ in 0..2 {
+        let report = expect(0, &["audit", "--sidecar", &address, "--users", "5"], &database).await;
+        assert!(
+            report.contains("0 mismatch, 0 inconclusive") && !report.starts_with('0'),
+            "{report}"
+        );
+    }
+    expect(4, &["audit", "--sidecar", "127.0.0.1:1", "/v1/users/u1"], &database).await;
+    expect(2, &["audit", "--sidecar", &address, "/v1/nothing"], &database).await;
+    terminate(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_ends_serve_with_1() {
+    let database = database().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let output = neverstale(
+        &["serve", "--admin-listen", "127.0.0.1:0", "--api-listen", &address],
+        &database,
+        &[],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address));
 }

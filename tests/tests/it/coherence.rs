@@ -137,11 +137,12 @@ impl<'h> Audience<'h> {
 
     /// Asks every sidecar everything, what must have changed first, and gives what was wrong.
     async fn look(&mut self, act: &str, changes: &[&str]) -> Result<Vec<String>> {
-        let mut order: Vec<&Question> = Vec::new();
+        let mut order: Vec<Question> = Vec::new();
         for name in changes {
-            order.push(self.question(name).with_context(|| format!("act “{act}”"))?);
+            order.push(self.question(name).with_context(|| format!("act “{act}”"))?.clone());
         }
-        order.extend(self.questions.iter().filter(|question| !changes.contains(&question.to_string().as_str())));
+        let others = self.questions.iter().filter(|question| !changes.contains(&question.to_string().as_str()));
+        order.extend(others.cloned());
         // The readers go first; nobody writes meanwhile, so the truth can wait.
         let asking = self.clients.iter_mut().map(|client| async {
             let mut answers = Vec::with_capacity(order.len());

@@ -17,6 +17,7 @@ pub(crate) struct Plan {
     lease_ms: u32,
     sidecars: usize,
     has_redis: bool,
+    population: Population,
     settings: Vec<(String, String)>,
 }
 
@@ -40,6 +41,7 @@ impl Plan {
             lease_ms: 50,
             sidecars: 3,
             has_redis: false,
+            population: Population::default(),
             settings: Vec::new(),
         }
     }
@@ -57,6 +59,10 @@ impl Plan {
         Self { has_redis: true, ..self }
     }
 
+    pub(crate) fn population(self, population: Population) -> Self {
+        Self { population, ..self }
+    }
+
     /// Sets a variable of the sidecars' environment.
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
@@ -72,7 +78,7 @@ impl Plan {
     pub(crate) async fn open_on(self, postgres: &Postgres) -> Result<House> {
         let database = postgres.fresh_database(self.application).await?;
         let writer = database.connect().await?;
-        self.application.populate(&writer, Population::default()).await?;
+        self.application.populate(&writer, self.population).await?;
         let lease_ms = self.lease_ms.to_string();
         run(&["install", "--lease-ms", &lease_ms], &[("DATABASE_URL", database.url())]).await?;
         let keys = Scratch::new()?;
@@ -111,9 +117,10 @@ impl Plan {
 }
 
 impl House {
-    /// Writes, as plain SQL; several statements are one transaction.
+    /// Writes, as plain SQL, in one transaction.
     pub(crate) async fn write(&self, sql: &str) -> Result<()> {
-        self.writer.batch_execute(sql).await.with_context(|| format!("run {sql}"))
+        let transaction = format!("BEGIN; {sql}; COMMIT");
+        self.writer.batch_execute(&transaction).await.with_context(|| format!("run {sql}"))
     }
 
     /// What is true of a question now.
@@ -140,10 +147,7 @@ pub(crate) fn role(answer: &Answer) -> Result<String> {
 }
 
 /// Waits until a condition holds, and gives how long that took.
-pub(crate) async fn until<F>(what: &str, patience: Duration, mut condition: impl FnMut() -> F) -> Result<Duration>
-where
-    F: Future<Output = Result<bool>>,
-{
+pub(crate) async fn until(what: &str, patience: Duration, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<Duration> {
     let began = Instant::now();
     loop {
         let held = condition().await;

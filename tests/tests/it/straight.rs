@@ -69,7 +69,7 @@ impl Straight {
         })
     }
 
-    /// Asks a view; within a transaction that somebody else began on this connection, a failure is undone by itself.
+    /// Asks a view. A failure is a truth too, but ends a transaction that was begun on this connection.
     pub(crate) async fn ask(&self, read: &Read) -> Result<Seen> {
         let view = self.flavour.view(read.view);
         let statement = self.statements.get(&read.view).context("a prepared view")?;

@@ -16,7 +16,10 @@ async fn first_good_read(pod: &pods::Pod) -> i64 {
     loop {
         match pod.read("/v1/users/p1", Level::FullyConsistent).await {
             Ok(answer) => return pods::version(&answer.entry.body),
-            Err(error) => assert!(Instant::now() < deadline, "no read within {RECOVERY:?} of the cause's end: {error:?}"),
+            Err(error) => assert!(
+                Instant::now() < deadline,
+                "no read within {RECOVERY:?} of the cause's end: {error:?}"
+            ),
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -31,10 +34,16 @@ async fn a_restart_of_postgres_is_survived() {
     postgres.stop().await.unwrap();
     sleep(Duration::from_millis(60)).await;
     let away = pod.read("/v1/users/p1", Level::FullyConsistent).await;
-    assert!(matches!(away, Err(ReadError::Entitlement(_))), "without Postgres and past the lease: {away:?}");
+    assert!(
+        matches!(away, Err(ReadError::Entitlement(_))),
+        "without Postgres and past the lease: {away:?}"
+    );
     postgres.start_again().await.unwrap();
     let writer = world.database.connect().await.unwrap();
-    writer.batch_execute("UPDATE person SET version = 1 WHERE id = 'p1'").await.unwrap();
+    writer
+        .batch_execute("UPDATE person SET version = 1 WHERE id = 'p1'")
+        .await
+        .unwrap();
     assert_eq!(first_good_read(&pod).await, 1);
 }
 
@@ -59,7 +68,14 @@ async fn a_paused_postgres_means_errors_not_old_answers() {
     postgres.pause().unwrap();
     sleep(Duration::from_millis(60)).await;
     let read = pod.router.route("/v1/users/p1").unwrap();
-    let late = pod.cache.read(&read, Level::FullyConsistent, Instant::now() + Duration::from_millis(300)).await;
+    let late = pod
+        .cache
+        .read(
+            &read,
+            Level::FullyConsistent,
+            Instant::now() + Duration::from_millis(300),
+        )
+        .await;
     assert!(late.as_ref().is_err_and(ReadError::is_deadline), "{late:?}");
     postgres.resume().unwrap();
     assert_eq!(first_good_read(&pod).await, 0);
@@ -88,7 +104,15 @@ async fn killed_connections_cost_no_read_its_answer() {
 async fn a_cut_a_reset_and_a_half_open_network_are_survived() {
     let world = World::with_lease(20).await;
     let url = world.database.url();
-    let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let port = url
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .split('/')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let link = neverstale_testkit::Link::to(port).await.unwrap();
     let pod = world.start(&world.database.url_through(link.port()), None);
     pod.until("it is ready", |pod| pod.readiness.is_ready()).await;
@@ -114,11 +138,21 @@ async fn a_cut_a_reset_and_a_half_open_network_are_survived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_standby_is_another_incarnation() {
     let settings = [("wal_level", "replica"), ("max_wal_senders", "5")];
-    let postgres = Postgres::start(PostgresVersion::from_environment(), &settings).await.unwrap();
+    let postgres = Postgres::start(PostgresVersion::from_environment(), &settings)
+        .await
+        .unwrap();
     let world = World::on(&postgres, 20).await;
     let standby = postgres.standby().await.unwrap();
     let url = world.database.url();
-    let port = url.rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap();
+    let port = url
+        .rsplit_once(':')
+        .unwrap()
+        .1
+        .split('/')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let link = neverstale_testkit::Link::to(port).await.unwrap();
     let pod = world.start(&world.database.url_through(link.port()), None);
     pod.until("it is ready", |pod| pod.readiness.is_ready()).await;
@@ -129,11 +163,19 @@ async fn a_promoted_standby_is_another_incarnation() {
     link.lead_to(standby.port());
     link.reset();
     pod.until("the new primary is served", |pod| {
-        pod.readiness.is_ready() && pod.cache.feed().token().is_some_and(|token| token.incarnation != before)
+        pod.readiness.is_ready()
+            && pod
+                .cache
+                .feed()
+                .token()
+                .is_some_and(|token| token.incarnation != before)
     })
     .await;
     let writer = standby.connect(world.database.name()).await.unwrap();
-    writer.batch_execute("UPDATE person SET version = 8 WHERE id = 'p1'").await.unwrap();
+    writer
+        .batch_execute("UPDATE person SET version = 8 WHERE id = 'p1'")
+        .await
+        .unwrap();
     assert_eq!(first_good_read(&pod).await, 8);
 }
 

@@ -14,11 +14,17 @@ use tokio::time::{Instant, sleep};
 use crate::pods::{self, Pod, World};
 
 async fn set(world: &World, person: &str, version: i64) {
-    world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = '{person}'")).await.unwrap();
+    world
+        .admin
+        .batch_execute(&format!("UPDATE person SET version = {version} WHERE id = '{person}'"))
+        .await
+        .unwrap();
 }
 
 async fn own_server(settings: &[(&str, &str)]) -> Postgres {
-    Postgres::start(PostgresVersion::from_environment(), settings).await.unwrap()
+    Postgres::start(PostgresVersion::from_environment(), settings)
+        .await
+        .unwrap()
 }
 
 fn incarnation(pod: &Pod) -> Option<String> {
@@ -35,20 +41,41 @@ async fn a_crash_of_one_backend_is_another_incarnation() {
     assert_eq!(pod.version("p1").await, 1);
     let before = incarnation(&pod);
     // Acknowledged, visible, and not on disk: the crash takes it back, together with its position.
-    world.admin.batch_execute("SET synchronous_commit = off; UPDATE person SET version = 2 WHERE id = 'p1'").await.unwrap();
+    world
+        .admin
+        .batch_execute("SET synchronous_commit = off; UPDATE person SET version = 2 WHERE id = 'p1'")
+        .await
+        .unwrap();
     assert_eq!(pod.version("p1").await, 2);
     let victim = world.database.connect().await.unwrap();
     let pid: i32 = victim.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     while !world.admin.is_closed() {
         sleep(Duration::from_millis(5)).await;
     }
     let admin = reconnect(&world).await;
-    let row = admin.query_one("SELECT version FROM person WHERE id = 'p1'", &[]).await.unwrap();
-    pod.until("the new incarnation is served", |pod| pod.readiness.is_ready() && incarnation(pod) != before).await;
+    let row = admin
+        .query_one("SELECT version FROM person WHERE id = 'p1'", &[])
+        .await
+        .unwrap();
+    pod.until("the new incarnation is served", |pod| {
+        pod.readiness.is_ready() && incarnation(pod) != before
+    })
+    .await;
     assert_eq!(pod.version("p1").await, row.get::<_, i64>(0));
     for version in 10..20 {
-        admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id IN ('p1', 'p2')")).await.unwrap();
+        admin
+            .batch_execute(&format!(
+                "UPDATE person SET version = {version} WHERE id IN ('p1', 'p2')"
+            ))
+            .await
+            .unwrap();
         assert_eq!((pod.version("p1").await, pod.version("p2").await), (version, version));
     }
 }
@@ -72,17 +99,31 @@ async fn a_restore_into_the_same_database_is_another_incarnation() {
     let pod = world.pod().await;
     let dump = tempfile::NamedTempFile::new().unwrap();
     let tool = |name: &str| Command::new(postgres.binaries().join(name));
-    let dumped = tool("pg_dump").args(["--format=custom", "--file"]).arg(dump.path()).arg(world.database.url()).status();
+    let dumped = tool("pg_dump")
+        .args(["--format=custom", "--file"])
+        .arg(dump.path())
+        .arg(world.database.url())
+        .status();
     assert!(dumped.unwrap().success());
     for version in 1..=5 {
         set(&world, "p1", version).await;
     }
     assert_eq!(pod.version("p1").await, 5);
     let before = incarnation(&pod);
-    let restored =
-        tool("pg_restore").args(["--clean", "--if-exists", "--dbname", world.database.url()]).arg(dump.path()).output().unwrap();
-    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
-    pod.until("the restored log is served", |pod| pod.readiness.is_ready() && incarnation(pod) != before).await;
+    let restored = tool("pg_restore")
+        .args(["--clean", "--if-exists", "--dbname", world.database.url()])
+        .arg(dump.path())
+        .output()
+        .unwrap();
+    assert!(
+        restored.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restored.stderr)
+    );
+    pod.until("the restored log is served", |pod| {
+        pod.readiness.is_ready() && incarnation(pod) != before
+    })
+    .await;
     assert_eq!(pod.version("p1").await, 0);
     for version in 11..16 {
         set(&world, "p1", version).await;
@@ -97,7 +138,11 @@ async fn the_very_first_intent_after_an_install_is_seen() {
     let pod = world.pod().await;
     assert_eq!(pod.version("p1").await, 0);
     let writer = world.database.connect().await.unwrap();
-    let writing = tokio::spawn(async move { writer.batch_execute("UPDATE person SET version = 1 WHERE id = 'p1'").await });
+    let writing = tokio::spawn(async move {
+        writer
+            .batch_execute("UPDATE person SET version = 1 WHERE id = 'p1'")
+            .await
+    });
     while !writing.is_finished() {
         pod.version("p1").await;
         pod.version("p2").await;
@@ -113,14 +158,27 @@ async fn raising_the_lease_binds_writers_with_an_old_snapshot() {
     let world = World::with_lease(0).await;
     let pod = world.pod().await;
     let writer = world.database.connect().await.unwrap();
-    writer.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT version FROM person").await.unwrap();
+    writer
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT version FROM person")
+        .await
+        .unwrap();
     let operator = world.database.connect().await.unwrap();
     set_lease(&operator, 400).await.unwrap();
     pod.version("p1").await;
-    pod.until("a lease is held", |pod| pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()).await;
+    pod.until("a lease is held", |pod| {
+        pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()
+    })
+    .await;
     let began = Instant::now();
-    writer.batch_execute("UPDATE person SET version = 7 WHERE id = 'p1'; COMMIT").await.unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(400), "the commit took only {:?}", began.elapsed());
+    writer
+        .batch_execute("UPDATE person SET version = 7 WHERE id = 'p1'; COMMIT")
+        .await
+        .unwrap();
+    assert!(
+        began.elapsed() >= Duration::from_millis(400),
+        "the commit took only {:?}",
+        began.elapsed()
+    );
     assert_eq!(pod.version("p1").await, 7);
 }
 
@@ -130,7 +188,10 @@ async fn lowering_the_lease_never_leaves_a_longer_one_behind() {
     let world = World::with_lease(300).await;
     let pod = world.pod().await;
     pod.version("p1").await;
-    pod.until("a lease is held", |pod| pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()).await;
+    pod.until("a lease is held", |pod| {
+        pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()
+    })
+    .await;
     let operator = world.database.connect().await.unwrap();
     let lowering = tokio::spawn(async move { set_lease(&operator, 5).await });
     let mut version = 0;
@@ -166,8 +227,15 @@ async fn a_table_swapped_by_rename_is_never_served_from_cache() {
         .await
         .unwrap();
     sleep(Duration::from_millis(30)).await;
-    assert_eq!(pod.version("p1").await, 99, "a change made by DDL is at most one lease late");
-    assert_eq!(pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap().source, Source::Bypass);
+    assert_eq!(
+        pod.version("p1").await,
+        99,
+        "a change made by DDL is at most one lease late"
+    );
+    assert_eq!(
+        pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap().source,
+        Source::Bypass
+    );
 }
 
 /// [9] Only the primary may answer: a standby can be ahead of it and behind it.
@@ -190,7 +258,9 @@ async fn every_tag_of_a_waiting_transaction_is_excepted() {
     let pod = Arc::new(world.pod().await);
     for round in 1..=3 {
         let writer = world.database.connect().await.unwrap();
-        let sql = format!("BEGIN; UPDATE person SET version = {round} WHERE id = 'p1'; UPDATE person SET version = {round} WHERE id = 'p2'; COMMIT");
+        let sql = format!(
+            "BEGIN; UPDATE person SET version = {round} WHERE id = 'p1'; UPDATE person SET version = {round} WHERE id = 'p2'; COMMIT"
+        );
         let writing = tokio::spawn(async move { writer.batch_execute(&sql).await });
         while !writing.is_finished() {
             pod.version("p2").await;
@@ -209,7 +279,11 @@ async fn aborted_intents_neither_stop_leases_nor_hide_commits() {
     let pod = world.pod().await;
     let aborter = world.database.connect().await.unwrap();
     let token = aborter.cancel_token();
-    let aborting = tokio::spawn(async move { aborter.batch_execute("UPDATE person SET version = 1 WHERE id = 'p9'").await });
+    let aborting = tokio::spawn(async move {
+        aborter
+            .batch_execute("UPDATE person SET version = 1 WHERE id = 'p9'")
+            .await
+    });
     sleep(Duration::from_millis(40)).await;
     token.cancel_query(tokio_postgres::NoTls).await.unwrap();
     assert!(aborting.await.unwrap().is_err(), "the commit was cancelled in its wait");
@@ -227,15 +301,27 @@ async fn aborted_intents_neither_stop_leases_nor_hide_commits() {
 async fn an_intent_that_is_drawn_and_not_locked_yet_is_not_settled() {
     let world = World::with_lease(100).await;
     let pod = world.pod().await;
-    let class: i32 = world.admin.query_one("SELECT lock_class FROM neverstale.installation", &[]).await.unwrap().get(0);
+    let class: i32 = world
+        .admin
+        .query_one("SELECT lock_class FROM neverstale.installation", &[])
+        .await
+        .unwrap()
+        .get(0);
     let writer = world.database.connect().await.unwrap();
     let half_way = format!("BEGIN; SELECT pg_advisory_xact_lock_shared({class}, 0)");
     writer.batch_execute(&half_way).await.unwrap();
-    let intent: i64 = writer.query_one("SELECT nextval('neverstale.intent')", &[]).await.unwrap().get(0);
+    let intent: i64 = writer
+        .query_one("SELECT nextval('neverstale.intent')", &[])
+        .await
+        .unwrap()
+        .get(0);
     let until = Instant::now() + Duration::from_millis(500);
     while Instant::now() < until {
         pod.version("p1").await;
-        assert!(pod.metrics.position_settled.get() < intent, "settled over a writer that is still to come");
+        assert!(
+            pod.metrics.position_settled.get() < intent,
+            "settled over a writer that is still to come"
+        );
         sleep(Duration::from_millis(5)).await;
     }
     writer.batch_execute("ROLLBACK").await.unwrap();
@@ -280,13 +366,22 @@ async fn a_session_that_lost_its_settings_can_not_answer() {
     let world = World::with_lease(0).await;
     let limit = Duration::from_secs(2);
     let target = Target::parse(world.database.url()).unwrap();
-    for lost in ["SET row_security = on", "SET search_path = public", "SET default_transaction_isolation = 'repeatable read'"] {
+    for lost in [
+        "SET row_security = on",
+        "SET search_path = public",
+        "SET default_transaction_isolation = 'repeatable read'",
+    ] {
         let (connection, _) = Connection::open(&target, None, limit, limit).await.unwrap();
-        let (feed, _) = FeedConnection::prepare(connection, &world.flavour, "public").await.unwrap();
+        let (feed, _) = FeedConnection::prepare(connection, &world.flavour, "public")
+            .await
+            .unwrap();
         assert!(feed.fence().await.is_ok());
         feed.connection().client().batch_execute(lost).await.unwrap();
         let refused = feed.fence().await;
-        assert!(matches!(refused, Err(PostgresError::SessionLost)), "{lost}: {refused:?}");
+        assert!(
+            matches!(refused, Err(PostgresError::SessionLost)),
+            "{lost}: {refused:?}"
+        );
     }
 }
 
@@ -298,10 +393,24 @@ async fn a_renamed_key_is_gone_under_its_old_name_and_there_under_its_new_one() 
     assert_eq!(pod.version("p1").await, 0);
     let unknown = pod.read("/v1/users/px", Level::FullyConsistent).await.unwrap();
     assert!(!unknown.entry.is_found);
-    world.admin.batch_execute("UPDATE person SET id = 'px' WHERE id = 'p1'").await.unwrap();
-    assert!(!pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap().entry.is_found);
+    world
+        .admin
+        .batch_execute("UPDATE person SET id = 'px' WHERE id = 'p1'")
+        .await
+        .unwrap();
+    assert!(
+        !pod.read("/v1/users/p1", Level::FullyConsistent)
+            .await
+            .unwrap()
+            .entry
+            .is_found
+    );
     assert_eq!(pod.version("px").await, 0);
-    world.admin.batch_execute("UPDATE person SET id = 'p1' WHERE id = 'px'").await.unwrap();
+    world
+        .admin
+        .batch_execute("UPDATE person SET id = 'p1' WHERE id = 'px'")
+        .await
+        .unwrap();
     assert_eq!(pod.version("p1").await, 0);
 }
 
@@ -311,11 +420,24 @@ async fn tokens_that_can_not_be_reached_do_not_make_a_read_wait() {
     let world = World::with_lease(0).await;
     let pod = world.pod().await;
     let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
-    let ahead = Token { position: Position(answer.token.position.0 + 1_000), ..answer.token };
+    let ahead = Token {
+        position: Position(answer.token.position.0 + 1_000),
+        ..answer.token
+    };
     let refused = pod.read("/v1/users/p1", Level::AtLeastAsFresh(ahead)).await;
-    assert!(matches!(refused, Err(ReadError::Entitlement(FeedError::TokenAhead))), "{refused:?}");
-    let foreign = Token { incarnation: neverstale_coherence::Incarnation([7; 16]), ..ahead };
+    assert!(
+        matches!(refused, Err(ReadError::Entitlement(FeedError::TokenAhead))),
+        "{refused:?}"
+    );
+    let foreign = Token {
+        incarnation: neverstale_coherence::Incarnation([7; 16]),
+        ..ahead
+    };
     set(&world, "p1", 3).await;
     let answered = pod.read("/v1/users/p1", Level::AtLeastAsFresh(foreign)).await.unwrap();
-    assert_eq!(pods::version(&answered.entry.body), 3, "a foreign token means fully consistent");
+    assert_eq!(
+        pods::version(&answered.entry.body),
+        3,
+        "a foreign token means fully consistent"
+    );
 }

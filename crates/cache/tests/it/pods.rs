@@ -48,9 +48,18 @@ impl World {
         let flavour = Arc::new(Flavour::parse(include_str!("app.toml"), "app.toml").unwrap());
         let database = postgres.database_with("register", SCHEMA).await.unwrap();
         let admin = database.connect().await.unwrap();
-        let options = InstallOptions { lease_ms: Some(lease_ms), ..InstallOptions::default() };
-        neverstale_installation::install(&admin, &flavour, "public", &options).await.unwrap();
-        Self { database, flavour, admin }
+        let options = InstallOptions {
+            lease_ms: Some(lease_ms),
+            ..InstallOptions::default()
+        };
+        neverstale_installation::install(&admin, &flavour, "public", &options)
+            .await
+            .unwrap();
+        Self {
+            database,
+            flavour,
+            admin,
+        }
     }
 
     /// A pod on L1 alone.
@@ -78,7 +87,11 @@ impl World {
         let limit = Duration::from_millis(1_000);
         let clock = Clock::system();
         let redis = redis_url.map(|url| {
-            let settings = RedisSettings { url: Some(Secret::from(url)), budget_ms: 50, ..RedisSettings::default() };
+            let settings = RedisSettings {
+                url: Some(Secret::from(url)),
+                budget_ms: 50,
+                ..RedisSettings::default()
+            };
             (Arc::new(Redis::connect(&settings, &tasks, &clock).unwrap()), settings)
         });
         let keys = Some(KeyRing::parse(&"5a".repeat(32)).unwrap());
@@ -94,7 +107,12 @@ impl World {
                 codec: BroadcastCodec::new(keys.clone(), settings.channel()),
                 name: settings.channel(),
             }),
-            settings: FeedSettings { poll_ms: 200, relay_retry_ms: 50, verify_ms: 100, ..FeedSettings::default() },
+            settings: FeedSettings {
+                poll_ms: 200,
+                relay_retry_ms: 50,
+                verify_ms: 100,
+                ..FeedSettings::default()
+            },
             clock,
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
@@ -121,7 +139,13 @@ impl World {
             tasks: tasks.clone(),
         });
         let router = Router::new(Arc::clone(&self.flavour), &std::collections::BTreeMap::default()).unwrap();
-        Pod { cache, metrics, readiness, router, tasks }
+        Pod {
+            cache,
+            metrics,
+            readiness,
+            router,
+            tasks,
+        }
     }
 }
 
@@ -137,18 +161,27 @@ impl Pod {
             return Ok(hit);
         }
         let read = self.router.route(path).unwrap();
-        self.cache.read(&read, level, Instant::now() + Duration::from_secs(5)).await
+        self.cache
+            .read(&read, level, Instant::now() + Duration::from_secs(5))
+            .await
     }
 
     pub(crate) async fn version(&self, person: &str) -> i64 {
-        let answer = self.read(&format!("/v1/users/{person}"), Level::FullyConsistent).await.unwrap();
+        let answer = self
+            .read(&format!("/v1/users/{person}"), Level::FullyConsistent)
+            .await
+            .unwrap();
         version(&answer.entry.body)
     }
 
     pub(crate) async fn until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while !condition(self) {
-            assert!(Instant::now() < deadline, "waited in vain until {what}: {:?}", self.readiness.reasons());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain until {what}: {:?}",
+                self.readiness.reasons()
+            );
             sleep(Duration::from_millis(2)).await;
         }
     }

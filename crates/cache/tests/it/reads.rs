@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use neverstale_cache::{Level, Source};
 use crate::pods::{self, World};
+use neverstale_cache::{Level, Source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_very_next_read_on_every_pod_shows_an_acknowledged_write() {
@@ -32,7 +32,10 @@ async fn a_lease_answers_from_l1_without_a_question() {
     let world = World::with_lease(200).await;
     let pod = world.pod().await;
     pod.version("p1").await;
-    pod.until("a lease serves a hit", |pod| pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()).await;
+    pod.until("a lease serves a hit", |pod| {
+        pod.cache.hit("/v1/users/p1", Level::FullyConsistent).is_some()
+    })
+    .await;
     let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
     assert_eq!(answer.source, Source::L1);
 }
@@ -58,7 +61,11 @@ async fn registers_stay_linearizable_under_many_writers_and_readers() {
                     let path = format!("/v1/users/p{}", place + 1);
                     let answer = pod.read(&path, Level::FullyConsistent).await.unwrap();
                     let version = pods::version(&answer.entry.body);
-                    assert!(version >= before, "read {version} after {before} was acknowledged ({:?})", answer.source);
+                    assert!(
+                        version >= before,
+                        "read {version} after {before} was acknowledged ({:?})",
+                        answer.source
+                    );
                     // What one reader has observed, no later read may undo.
                     acknowledged[place].fetch_max(version, Ordering::SeqCst);
                     reads.fetch_add(1, Ordering::Relaxed);
@@ -78,7 +85,10 @@ async fn registers_stay_linearizable_under_many_writers_and_readers() {
                     let place = (writer * 2 + turn % 2) % 6;
                     let id = format!("p{}", place + 1);
                     let row = client
-                        .query_one("UPDATE person SET version = version + 1 WHERE id = $1 RETURNING version", &[&id])
+                        .query_one(
+                            "UPDATE person SET version = version + 1 WHERE id = $1 RETURNING version",
+                            &[&id],
+                        )
                         .await
                         .unwrap();
                     acknowledged[place].fetch_max(row.get(0), Ordering::SeqCst);
@@ -88,7 +98,10 @@ async fn registers_stay_linearizable_under_many_writers_and_readers() {
         let aborter = world.database.connect().await.unwrap();
         let until = Instant::now() + Duration::from_secs(4);
         while Instant::now() < until {
-            aborter.batch_execute("BEGIN; UPDATE person SET version = version + 1000 WHERE id = 'p2'; ROLLBACK").await.unwrap();
+            aborter
+                .batch_execute("BEGIN; UPDATE person SET version = version + 1000 WHERE id = 'p2'; ROLLBACK")
+                .await
+                .unwrap();
             tokio::time::sleep(Duration::from_millis(7)).await;
         }
         stop.store(true, Ordering::Relaxed);
@@ -97,7 +110,10 @@ async fn registers_stay_linearizable_under_many_writers_and_readers() {
         }
         let (reads, hits) = (reads.load(Ordering::Relaxed), hits.load(Ordering::Relaxed));
         println!("lease {lease_ms} ms: {reads} reads, {hits} from L1");
-        assert!(reads > 1_000 && hits > 100, "{reads} reads, {hits} hits: the test saw too little");
+        assert!(
+            reads > 1_000 && hits > 100,
+            "{reads} reads, {hits} hits: the test saw too little"
+        );
     }
 }
 
@@ -111,7 +127,10 @@ async fn a_batch_is_one_state() {
     let writing = tokio::spawn(async move {
         while !ended.load(Ordering::Relaxed) {
             // Both registers move together, so every state has them equal.
-            writer.batch_execute("UPDATE person SET version = version + 1 WHERE id IN ('p1', 'p2')").await.unwrap();
+            writer
+                .batch_execute("UPDATE person SET version = version + 1 WHERE id IN ('p1', 'p2')")
+                .await
+                .unwrap();
         }
     });
     let reads = ["/v1/users/p1", "/v1/users/p2"].map(|path| pod.router.route(path).unwrap());
@@ -119,7 +138,11 @@ async fn a_batch_is_one_state() {
     let mut seen = 0;
     while Instant::now() < until {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        let batch = pod.cache.read_all(&reads, Level::FullyConsistent, deadline).await.unwrap();
+        let batch = pod
+            .cache
+            .read_all(&reads, Level::FullyConsistent, deadline)
+            .await
+            .unwrap();
         let versions: Vec<_> = batch.entries.iter().map(|entry| pods::version(&entry.body)).collect();
         assert_eq!(versions[0], versions[1], "a torn batch");
         assert!(versions[0] >= seen, "a batch went back");
@@ -135,9 +158,16 @@ async fn a_token_carries_a_callers_own_writes_to_another_pod() {
     let world = World::with_lease(0).await;
     let (one, other) = (world.pod().await, world.pod().await);
     for version in 1..=20 {
-        world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p3'")).await.unwrap();
+        world
+            .admin
+            .batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p3'"))
+            .await
+            .unwrap();
         let written = one.read("/v1/users/p3", Level::FullyConsistent).await.unwrap();
-        let read = other.read("/v1/users/p3", Level::AtLeastAsFresh(written.token)).await.unwrap();
+        let read = other
+            .read("/v1/users/p3", Level::AtLeastAsFresh(written.token))
+            .await
+            .unwrap();
         assert!(pods::version(&read.entry.body) >= version);
     }
 }
@@ -160,7 +190,10 @@ async fn an_answer_that_expires_is_gone_when_its_time_has_come_without_any_write
         if !answer.entry.is_found {
             break;
         }
-        assert!(age < Duration::from_millis(2_100), "served {age:?} after it was to expire in at most two seconds");
+        assert!(
+            age < Duration::from_millis(2_100),
+            "served {age:?} after it was to expire in at most two seconds"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -170,19 +203,37 @@ async fn dropped_triggers_mean_uncached_reads_until_they_are_back() {
     let world = World::with_lease(20).await;
     let pod = world.pod().await;
     pod.version("p1").await;
-    world.admin.batch_execute("ALTER TABLE person DISABLE TRIGGER ALL").await.unwrap();
+    world
+        .admin
+        .batch_execute("ALTER TABLE person DISABLE TRIGGER ALL")
+        .await
+        .unwrap();
     pod.until("the feed has noticed", |pod| !pod.readiness.is_ready()).await;
     for version in 101..120 {
-        world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p1'")).await.unwrap();
+        world
+            .admin
+            .batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p1'"))
+            .await
+            .unwrap();
         let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
         assert_eq!(answer.source, Source::Bypass);
         assert_eq!(pods::version(&answer.entry.body), version);
     }
-    neverstale_installation::install(&world.admin, &world.flavour, "public", &neverstale_installation::InstallOptions::default())
+    neverstale_installation::install(
+        &world.admin,
+        &world.flavour,
+        "public",
+        &neverstale_installation::InstallOptions::default(),
+    )
+    .await
+    .unwrap();
+    pod.until("the installation is in order again", |pod| pod.readiness.is_ready())
+        .await;
+    world
+        .admin
+        .batch_execute("UPDATE person SET version = 200 WHERE id = 'p1'")
         .await
         .unwrap();
-    pod.until("the installation is in order again", |pod| pod.readiness.is_ready()).await;
-    world.admin.batch_execute("UPDATE person SET version = 200 WHERE id = 'p1'").await.unwrap();
     assert_eq!(pod.version("p1").await, 200);
     assert_eq!(pod.version("p1").await, 200);
 }
@@ -199,7 +250,9 @@ async fn one_busy_key_does_not_cost_the_others_their_lease() {
     let ended = Arc::clone(&stop);
     let writing = tokio::spawn(async move {
         while !ended.load(Ordering::Relaxed) {
-            busy.batch_execute("UPDATE person SET version = version + 1 WHERE id = 'p1'").await.unwrap();
+            busy.batch_execute("UPDATE person SET version = version + 1 WHERE id = 'p1'")
+                .await
+                .unwrap();
         }
     });
     let (mut quick, mut all) = (0, 0);
@@ -213,6 +266,12 @@ async fn one_busy_key_does_not_cost_the_others_their_lease() {
     stop.store(true, Ordering::Relaxed);
     writing.await.unwrap();
     let share = f64::from(quick) / f64::from(all);
-    println!("{:.0} % of {all} reads of the quiet key needed no question", share * 100.0);
-    assert!(share > 0.8, "only {share:.2} of the reads of a quiet key rested on the lease");
+    println!(
+        "{:.0} % of {all} reads of the quiet key needed no question",
+        share * 100.0
+    );
+    assert!(
+        share > 0.8,
+        "only {share:.2} of the reads of a quiet key rested on the lease"
+    );
 }

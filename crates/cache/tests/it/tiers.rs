@@ -10,7 +10,11 @@ use tokio::time::sleep;
 use crate::pods::{self, Pod, World};
 
 async fn set(world: &World, version: i64) {
-    world.admin.batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p1'")).await.unwrap();
+    world
+        .admin
+        .batch_execute(&format!("UPDATE person SET version = {version} WHERE id = 'p1'"))
+        .await
+        .unwrap();
 }
 
 async fn stored(pod: &Pod, count: u64) {
@@ -42,7 +46,11 @@ async fn a_pod_that_starts_finds_what_others_left_in_l2() {
     let one = world.pod_with_redis(&redis).await;
     assert_eq!(one.version("p1").await, 0);
     stored(&one, 1).await;
-    world.admin.batch_execute("UPDATE person SET version = 5 WHERE id = 'p2'").await.unwrap();
+    world
+        .admin
+        .batch_execute("UPDATE person SET version = 5 WHERE id = 'p2'")
+        .await
+        .unwrap();
     let late = world.pod_with_redis(&redis).await;
     let found = late.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
     assert_eq!(found.source, Source::L2, "the log reaches back to before the value");
@@ -95,7 +103,10 @@ async fn a_forged_broadcast_moves_nothing() {
     let (one, other) = (world.pod_with_redis(&redis).await, world.pod_with_redis(&redis).await);
     for version in 1..=10 {
         let forged = "NB\u{1}\u{1}0123456789abcdef0123456789abcdef0123456789abcdef";
-        redis.command(&["PUBLISH", "neverstale:broadcast", forged]).await.unwrap();
+        redis
+            .command(&["PUBLISH", "neverstale:broadcast", forged])
+            .await
+            .unwrap();
         set(&world, version).await;
         assert_eq!((one.version("p1").await, other.version("p1").await), (version, version));
     }
@@ -118,7 +129,9 @@ async fn the_relay_spreads_the_word_and_is_replaced_when_it_dies() {
         })
         .await;
     drop(one);
-    other.until("it is the relay now", |pod| pod.cache.feed().is_relay()).await;
+    other
+        .until("it is the relay now", |pod| pod.cache.feed().is_relay())
+        .await;
     set(&world, 2).await;
     assert_eq!(other.version("p1").await, 2);
 }

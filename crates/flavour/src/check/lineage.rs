@@ -9,11 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) enum Origin {
     Param(usize),
     Literal(String),
-    Column { reference: usize, column: String },
+    Column {
+        reference: usize,
+        column: String,
+    },
     /// A column of a recursive CTE while its recursive part is being read: whatever that part gives.
-    Recursion { cte: usize, column: usize },
+    Recursion {
+        cte: usize,
+        column: usize,
+    },
     /// A column of what a function in FROM gives for values of these origins, such as the elements of an array.
-    Call { function: String, origins: OriginSet },
+    Call {
+        function: String,
+        origins: OriginSet,
+    },
     /// What is computed from parameters and literals alone, by its text.
     Expression(String),
     /// An expression that does not hand a value through unchanged.
@@ -49,7 +58,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn of(origin: Origin) -> Self {
-        Self { origins: BTreeSet::from([origin]), ..Self::default() }
+        Self {
+            origins: BTreeSet::from([origin]),
+            ..Self::default()
+        }
     }
 
     pub(super) fn computed() -> Self {
@@ -130,7 +142,11 @@ pub(super) struct Tracer {
 
 impl Tracer {
     pub(super) fn cte_named(&self, name: &str) -> Option<&Cte> {
-        self.visible.iter().rev().map(|index| &self.ctes[*index]).find(|cte| cte.name == name)
+        self.visible
+            .iter()
+            .rev()
+            .map(|index| &self.ctes[*index])
+            .find(|cte| cte.name == name)
     }
 
     /// The origins in a form that can be compared across references: columns by table, recursions replaced by what they give.

@@ -14,7 +14,11 @@ pub(crate) struct Oracle<'w> {
 
 impl<'w> Oracle<'w> {
     pub(crate) fn all(&self, table: &str) -> Vec<&'w Value> {
-        self.rows.iter().filter(|(name, _)| *name == table).map(|(_, row)| row).collect()
+        self.rows
+            .iter()
+            .filter(|(name, _)| *name == table)
+            .map(|(_, row)| row)
+            .collect()
     }
 
     fn is_naga(&self) -> bool {
@@ -33,14 +37,28 @@ impl<'w> Oracle<'w> {
     pub(crate) fn groups(&self, user: &str) -> Vec<&'w Value> {
         let all = self.all("group");
         let mut ids: Vec<&str> = if self.is_naga() {
-            all.iter().filter(|group| group["user_ids"].as_array().is_some_and(|ids| ids.contains(&json!(user)))).map(|group| text(&group["id"])).collect()
+            all.iter()
+                .filter(|group| {
+                    group["user_ids"]
+                        .as_array()
+                        .is_some_and(|ids| ids.contains(&json!(user)))
+                })
+                .map(|group| text(&group["id"]))
+                .collect()
         } else {
-            self.all("group_member").iter().filter(|member| member["user_id"] == user).map(|member| text(&member["group_id"])).collect()
+            self.all("group_member")
+                .iter()
+                .filter(|member| member["user_id"] == user)
+                .map(|member| text(&member["group_id"]))
+                .collect()
         };
         if self.is_12() {
             let mut next = 0;
             while next < ids.len() {
-                let parent = all.iter().find(|group| group["id"] == ids[next]).and_then(|group| group["parent_group_id"].as_str());
+                let parent = all
+                    .iter()
+                    .find(|group| group["id"] == ids[next])
+                    .and_then(|group| group["parent_group_id"].as_str());
                 if let Some(parent) = parent
                     && !ids.contains(&parent)
                 {
@@ -49,14 +67,26 @@ impl<'w> Oracle<'w> {
                 next += 1;
             }
         }
-        let mut groups: Vec<&Value> = all.into_iter().filter(|group| ids.contains(&text(&group["id"]))).collect();
-        groups.sort_by_key(|group| (!group["updated_at"].is_null(), Reverse(group["updated_at"].as_i64()), text(&group["id"])));
+        let mut groups: Vec<&Value> = all
+            .into_iter()
+            .filter(|group| ids.contains(&text(&group["id"])))
+            .collect();
+        groups.sort_by_key(|group| {
+            (
+                !group["updated_at"].is_null(),
+                Reverse(group["updated_at"].as_i64()),
+                text(&group["id"]),
+            )
+        });
         groups
     }
 
     pub(crate) fn is_super_admin(&self, user: &Value) -> bool {
         let role_rank = |user: &Value| usize::from(self.is_12() && user["role"] != "admin");
-        let first = self.all("user").into_iter().min_by_key(|user| (user["created_at"].as_i64(), role_rank(user), text(&user["id"])));
+        let first = self
+            .all("user")
+            .into_iter()
+            .min_by_key(|user| (user["created_at"].as_i64(), role_rank(user), text(&user["id"])));
         first.is_some_and(|first| first["id"] == user["id"]) && (self.is_naga() || user["role"] == "admin")
     }
 
@@ -66,7 +96,9 @@ impl<'w> Oracle<'w> {
         let row = if self.is_naga() {
             let mut own: Vec<&&Value> = rows.iter().filter(|row| row["email"] == "system@default").collect();
             own.sort_by_key(|row| row["id"].as_i64());
-            own.first().copied().or_else(|| rows.iter().max_by_key(|row| row["id"].as_i64()))
+            own.first()
+                .copied()
+                .or_else(|| rows.iter().max_by_key(|row| row["id"].as_i64()))
         } else {
             rows.iter().max_by_key(|row| row["id"].as_i64())
         };
@@ -75,7 +107,10 @@ impl<'w> Oracle<'w> {
 
     pub(crate) fn permissions(&self, user: &str, compiled: &Value) -> Value {
         let mut permissions = if self.is_12() {
-            let row = self.all("config").into_iter().find(|row| row["key"] == "user.permissions");
+            let row = self
+                .all("config")
+                .into_iter()
+                .find(|row| row["key"] == "user.permissions");
             let mut configured = row.map_or(json!({}), |row| row["value"].clone());
             fill(&mut configured, compiled);
             configured
@@ -94,7 +129,11 @@ impl<'w> Oracle<'w> {
     /// NAGA's inheritance: the value of a path and where it comes from.
     pub(crate) fn setting(&self, user: &Value, path: &str, default: &Value, deterministic: bool) -> (Value, Value) {
         let data = |email: &str| {
-            let mut rows: Vec<&Value> = self.all("config").into_iter().filter(|row| row["email"] == email).collect();
+            let mut rows: Vec<&Value> = self
+                .all("config")
+                .into_iter()
+                .filter(|row| row["email"] == email)
+                .collect();
             rows.sort_by_key(|row| row["id"].as_i64());
             rows.first().map(|row| &row["data"])
         };
@@ -106,13 +145,19 @@ impl<'w> Oracle<'w> {
             if deterministic {
                 let priority = |group: &Value| {
                     let priority = &group["meta"]["priority"];
-                    priority.as_f64().or_else(|| priority.as_str().and_then(|text| text.parse().ok())).map(|number| (number * 10.0) as i64)
+                    priority
+                        .as_f64()
+                        .or_else(|| priority.as_str().and_then(|text| text.parse().ok()))
+                        .map(|number| (number * 10.0) as i64)
                 };
                 groups.sort_by_key(|group| (priority(group).is_none(), Reverse(priority(group)), text(&group["id"])));
             }
             for group in groups {
                 if let Some(email) = group["created_by"].as_str().filter(|email| !email.is_empty()) {
-                    sources.push((json!({"group": {"id": group["id"], "name": group["name"]}, "admin": email}), email));
+                    sources.push((
+                        json!({"group": {"id": group["id"], "name": group["name"]}, "admin": email}),
+                        email,
+                    ));
                 }
             }
         }
@@ -133,7 +178,8 @@ fn text(value: &Value) -> &str {
 
 /// Follows a dotted path through objects only.
 pub(crate) fn walk<'v>(document: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(document, |value, part| value.as_object()?.get(part))
+    path.split('.')
+        .try_fold(document, |value, part| value.as_object()?.get(part))
 }
 
 /// Equality as Python has it for parsed JSON.
@@ -144,8 +190,15 @@ fn python_equal(left: &Value, right: &Value) -> bool {
         _ => None,
     };
     match (left, right) {
-        (Value::Array(left), Value::Array(right)) => left.len() == right.len() && left.iter().zip(right).all(|(left, right)| python_equal(left, right)),
-        (Value::Object(left), Value::Object(right)) => left.len() == right.len() && left.iter().all(|(key, value)| right.get(key).is_some_and(|other| python_equal(value, other))),
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| python_equal(left, right))
+        }
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .all(|(key, value)| right.get(key).is_some_and(|other| python_equal(value, other)))
+        }
         _ => match (number(left), number(right)) {
             (Some(left), Some(right)) => (left - right).abs() < f64::EPSILON,
             _ => left == right,
@@ -154,10 +207,15 @@ fn python_equal(left: &Value, right: &Value) -> bool {
 }
 
 fn combine(permissions: &mut Value, more: &Value) {
-    let (Some(permissions), Some(more)) = (permissions.as_object_mut(), more.as_object()) else { return };
+    let (Some(permissions), Some(more)) = (permissions.as_object_mut(), more.as_object()) else {
+        return;
+    };
     for (key, value) in more {
         if value.is_object() {
-            combine(permissions.entry(key).or_insert_with(|| Value::Object(Map::new())), value);
+            combine(
+                permissions.entry(key).or_insert_with(|| Value::Object(Map::new())),
+                value,
+            );
         } else {
             let known = permissions.entry(key).or_insert_with(|| value.clone());
             if *known == json!(false) {
@@ -168,7 +226,9 @@ fn combine(permissions: &mut Value, more: &Value) {
 }
 
 fn fill(permissions: &mut Value, defaults: &Value) {
-    let (Some(permissions), Some(defaults)) = (permissions.as_object_mut(), defaults.as_object()) else { return };
+    let (Some(permissions), Some(defaults)) = (permissions.as_object_mut(), defaults.as_object()) else {
+        return;
+    };
     for (key, value) in defaults {
         match permissions.get_mut(key) {
             None => drop(permissions.insert(key.clone(), value.clone())),

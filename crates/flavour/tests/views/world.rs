@@ -42,15 +42,44 @@ pub(crate) const GROUPS: [&str; 5] = ["g1", "g2", "g3", "g4", "g5"];
 const EMAILS: [&str; 6] = ["a@x.org", "B@x.org", "b@x.org", "c@x.org", "", "nobody@x.org"];
 
 /// Paths that random documents fill, with what they may hold.
-pub(crate) const PATHS: [&str; 9] =
-    ["rag.top_k", "rag.enable_hybrid_search", "rag.template", "rag.openai_api_key", "rag.web.search.domain.filter_list", "rag.web.search.tavily_api_key", "audio.tts.voice", "user.permissions", "openai.api_keys"];
+pub(crate) const PATHS: [&str; 9] = [
+    "rag.top_k",
+    "rag.enable_hybrid_search",
+    "rag.template",
+    "rag.openai_api_key",
+    "rag.web.search.domain.filter_list",
+    "rag.web.search.tavily_api_key",
+    "audio.tts.voice",
+    "user.permissions",
+    "openai.api_keys",
+];
 
 fn value(dice: &mut Dice, path: &str) -> Value {
     match path {
         "user.permissions" => permissions(dice),
         _ if path.contains("key") && dice.one_in(2) => json!("sk-1"),
-        _ => dice.pick(&[json!(null), json!(true), json!(false), json!(0), json!(1), json!(1.0), json!(10), json!(10.0), json!(""), json!("x"), json!("true"), json!([]), json!([""]),
-            json!(["t", true, 1.0]), json!(["t", 1, 1]), json!({"key": true}), json!({"key": 1, "z": "say \"true\", false"}), json!({}), json!("y"), json!(3)]),
+        _ => dice.pick(&[
+            json!(null),
+            json!(true),
+            json!(false),
+            json!(0),
+            json!(1),
+            json!(1.0),
+            json!(10),
+            json!(10.0),
+            json!(""),
+            json!("x"),
+            json!("true"),
+            json!([]),
+            json!([""]),
+            json!(["t", true, 1.0]),
+            json!(["t", 1, 1]),
+            json!({"key": true}),
+            json!({"key": 1, "z": "say \"true\", false"}),
+            json!({}),
+            json!("y"),
+            json!(3),
+        ]),
     }
 }
 
@@ -63,7 +92,11 @@ pub(crate) fn permissions(dice: &mut Dice) -> Value {
         let mut leaves = json!({});
         for leaf in ["models", "edit", "web_search", "deep"] {
             if dice.one_in(2) {
-                leaves[leaf] = if leaf == "deep" { json!({"er": dice.one_in(2), "x": {"y": dice.one_in(3)}}) } else { json!(dice.one_in(2)) };
+                leaves[leaf] = if leaf == "deep" {
+                    json!({"er": dice.one_in(2), "x": {"y": dice.one_in(3)}})
+                } else {
+                    json!(dice.one_in(2))
+                };
             }
         }
         if leaves != json!({}) {
@@ -105,44 +138,84 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
     let access = |dice: &mut Dice| match dice.below(4) {
         0 => json!(null),
         1 => json!({"read": {"group_ids": [dice.pick(&GROUPS)], "user_ids": [dice.pick(&USERS)]}}),
-        2 => json!({"read": {"group_ids": [], "user_ids": []}, "write": {"group_ids": [dice.pick(&GROUPS)], "user_ids": [dice.pick(&USERS)]}}),
+        2 => {
+            json!({"read": {"group_ids": [], "user_ids": []}, "write": {"group_ids": [dice.pick(&GROUPS)], "user_ids": [dice.pick(&USERS)]}})
+        }
         _ => json!({}),
     };
     let mut row = match table {
-        "user" => json!({"id": dice.pick(&USERS), "name": dice.pick(&["Ann", "Bob \"B\""]), "email": dice.pick(&EMAILS), "role": dice.pick(&["pending", "user", "user", "admin"]),
-            "profile_image_url": "", "created_at": stamp(dice), "updated_at": stamp(dice), "last_active_at": stamp(dice)}),
-        "auth" => json!({"id": dice.pick(&USERS), "email": "x", "password": "secret", "active": dice.pick(&[json!(true), json!(false), json!(null)]),
-            "session_stamp": dice.pick(&[json!(null), json!("s1")]), "mfa": dice.pick(&[json!(null), json!({"secret": "s"}), json!({"secret": "s", "reset_required": true})])}),
-        "api_key" => json!({"id": id(dice), "user_id": dice.pick(&USERS), "key": format!("sk-{}", dice.below(4)), "expires_at": dice.pick(&[json!(null), json!(1), json!(4_000_000_000_i64)]),
-            "created_at": 1, "updated_at": 1}),
-        "group" => json!({"id": dice.pick(&GROUPS), "user_id": dice.pick(&USERS), "name": dice.pick(&["Lab", "Class"]), "description": "d",
+        "user" => {
+            json!({"id": dice.pick(&USERS), "name": dice.pick(&["Ann", "Bob \"B\""]), "email": dice.pick(&EMAILS), "role": dice.pick(&["pending", "user", "user", "admin"]),
+            "profile_image_url": "", "created_at": stamp(dice), "updated_at": stamp(dice), "last_active_at": stamp(dice)})
+        }
+        "auth" => {
+            json!({"id": dice.pick(&USERS), "email": "x", "password": "secret", "active": dice.pick(&[json!(true), json!(false), json!(null)]),
+            "session_stamp": dice.pick(&[json!(null), json!("s1")]), "mfa": dice.pick(&[json!(null), json!({"secret": "s"}), json!({"secret": "s", "reset_required": true})])})
+        }
+        "api_key" => {
+            json!({"id": id(dice), "user_id": dice.pick(&USERS), "key": format!("sk-{}", dice.below(4)), "expires_at": dice.pick(&[json!(null), json!(1), json!(4_000_000_000_i64)]),
+            "created_at": 1, "updated_at": 1})
+        }
+        "group" => {
+            json!({"id": dice.pick(&GROUPS), "user_id": dice.pick(&USERS), "name": dice.pick(&["Lab", "Class"]), "description": "d",
             "meta": dice.pick(&[json!(null), json!({"priority": 1}), json!({"priority": "2.5"}), json!({"priority": "high"}), json!({})]),
-            "permissions": if dice.one_in(4) { json!(null) } else { permissions(dice) }, "created_at": 1, "updated_at": dice.pick(&[json!(null), json!(1), json!(2), json!(3)])}),
+            "permissions": if dice.one_in(4) { json!(null) } else { permissions(dice) }, "created_at": 1, "updated_at": dice.pick(&[json!(null), json!(1), json!(2), json!(3)])})
+        }
         "group_member" => json!({"id": id(dice), "group_id": dice.pick(&GROUPS), "user_id": dice.pick(&USERS)}),
         "config" if is_12 => {
-            let key = dice.pick(&["rag.top_k", "rag.openai.api_key", "user.permissions", "openai.api_keys", "auth.mfa.enable", "ui.note", "tool_server.connections"]);
+            let key = dice.pick(&[
+                "rag.top_k",
+                "rag.openai.api_key",
+                "user.permissions",
+                "openai.api_keys",
+                "auth.mfa.enable",
+                "ui.note",
+                "tool_server.connections",
+            ]);
             json!({"key": key, "value": match key { "auth.mfa.enable" => json!(dice.one_in(2)), other => value(dice, other) }})
         }
         "config" => json!({"id": 1 + dice.below(9), "data": document(dice), "version": 0}),
-        "access_grant" => json!({"id": id(dice), "resource_type": dice.pick(&["model", "tool"]), "resource_id": dice.pick(&["m1", "m:2"]), "principal_type": dice.pick(&["user", "group"]),
-            "principal_id": dice.pick(&["u1", "u2", "*", "g1", "g2", "g3"]), "permission": dice.pick(&["read", "write"]), "created_at": 1}),
-        "function" => json!({"id": dice.pick(&["f1", "f2"]), "user_id": dice.pick(&USERS), "name": "F", "type": dice.pick(&["pipe", "filter"]), "content": dice.pick(&["a", "b"]), "meta": "{}",
-            "created_at": 1, "updated_at": 1, "valves": "{\"key\": \"sk-valve\"}", "is_active": dice.one_in(2), "is_global": dice.one_in(2)}),
-        "model" => json!({"id": dice.pick(&["m1", "m:2"]), "user_id": dice.pick(&USERS), "base_model_id": null, "name": "M", "params": "{}", "meta": "{}", "created_at": 1, "updated_at": 1, "is_active": dice.one_in(2)}),
-        "tool" => json!({"id": dice.pick(&["t1", "t2"]), "user_id": dice.pick(&USERS), "name": "T", "content": dice.pick(&["a", "b"]), "specs": "[]", "meta": "{}", "created_at": 1, "updated_at": 1}),
+        "access_grant" => {
+            json!({"id": id(dice), "resource_type": dice.pick(&["model", "tool"]), "resource_id": dice.pick(&["m1", "m:2"]), "principal_type": dice.pick(&["user", "group"]),
+            "principal_id": dice.pick(&["u1", "u2", "*", "g1", "g2", "g3"]), "permission": dice.pick(&["read", "write"]), "created_at": 1})
+        }
+        "function" => {
+            json!({"id": dice.pick(&["f1", "f2"]), "user_id": dice.pick(&USERS), "name": "F", "type": dice.pick(&["pipe", "filter"]), "content": dice.pick(&["a", "b"]), "meta": "{}",
+            "created_at": 1, "updated_at": 1, "valves": "{\"key\": \"sk-valve\"}", "is_active": dice.one_in(2), "is_global": dice.one_in(2)})
+        }
+        "model" => {
+            json!({"id": dice.pick(&["m1", "m:2"]), "user_id": dice.pick(&USERS), "base_model_id": null, "name": "M", "params": "{}", "meta": "{}", "created_at": 1, "updated_at": 1, "is_active": dice.one_in(2)})
+        }
+        "tool" => {
+            json!({"id": dice.pick(&["t1", "t2"]), "user_id": dice.pick(&USERS), "name": "T", "content": dice.pick(&["a", "b"]), "specs": "[]", "meta": "{}", "created_at": 1, "updated_at": 1})
+        }
         other => unreachable!("table {other}"),
     };
     if !is_12 && matches!(table, "model" | "tool") {
         row["access_control"] = access(dice);
     }
     if is_12 && table == "group" {
-        row["parent_group_id"] = if dice.one_in(2) { json!(null) } else { json!(dice.pick(&GROUPS)) };
+        row["parent_group_id"] = if dice.one_in(2) {
+            json!(null)
+        } else {
+            json!(dice.pick(&GROUPS))
+        };
     }
     if is_naga {
         match table {
-            "user" => row["api_key"] = if dice.one_in(2) { json!(null) } else { json!(format!("sk-{}", dice.below(4))) },
+            "user" => {
+                row["api_key"] = if dice.one_in(2) {
+                    json!(null)
+                } else {
+                    json!(format!("sk-{}", dice.below(4)))
+                }
+            }
             "group" => {
-                row["created_by"] = if dice.one_in(6) { json!(null) } else { json!(dice.pick(&EMAILS)) };
+                row["created_by"] = if dice.one_in(6) {
+                    json!(null)
+                } else {
+                    json!(dice.pick(&EMAILS))
+                };
                 let members: Vec<&str> = (0..dice.below(4)).map(|_| dice.pick(&USERS)).collect();
                 row["user_ids"] = if dice.one_in(8) { json!(null) } else { json!(members) };
             }
@@ -174,7 +247,10 @@ pub(crate) async fn fill(database: &Database, dice: &mut Dice) -> Result<Vec<Row
     let flavour = database.flavour.name.as_str();
     let tables = tables(flavour);
     let list: Vec<String> = tables.iter().map(|table| format!("\"{table}\"")).collect();
-    database.client.batch_execute(&format!("TRUNCATE {} CASCADE", list.join(", "))).await?;
+    database
+        .client
+        .batch_execute(&format!("TRUNCATE {} CASCADE", list.join(", ")))
+        .await?;
     for table in &tables {
         for _ in 0..3 + dice.below(7) {
             insert(database, table, &row(dice, flavour, table)).await?;
@@ -185,10 +261,21 @@ pub(crate) async fn fill(database: &Database, dice: &mut Dice) -> Result<Vec<Row
 
 /// Inserts a row unless a constraint forbids it.
 pub(crate) async fn insert(database: &Database, table: &str, row: &Value) -> Result<()> {
-    let columns: Vec<String> = row.as_object().expect("a row").keys().filter(|column| *column != "mfa" && *column != "session_stamp" || table == "auth").map(|column| format!("\"{column}\"")).collect();
+    let columns: Vec<String> = row
+        .as_object()
+        .expect("a row")
+        .keys()
+        .filter(|column| *column != "mfa" && *column != "session_stamp" || table == "auth")
+        .map(|column| format!("\"{column}\""))
+        .collect();
     let columns = columns.join(", ");
-    let sql = format!("INSERT INTO \"{table}\" ({columns}) SELECT {columns} FROM json_populate_record(NULL::\"{table}\", $1::text::json) AS r");
-    let sql = format!("DO $do$ BEGIN {} ; EXCEPTION WHEN integrity_constraint_violation THEN NULL; END $do$", sql.replace("$1::text", &format!("$row${row}$row$")));
+    let sql = format!(
+        "INSERT INTO \"{table}\" ({columns}) SELECT {columns} FROM json_populate_record(NULL::\"{table}\", $1::text::json) AS r"
+    );
+    let sql = format!(
+        "DO $do$ BEGIN {} ; EXCEPTION WHEN integrity_constraint_violation THEN NULL; END $do$",
+        sql.replace("$1::text", &format!("$row${row}$row$"))
+    );
     database.client.batch_execute(&sql).await?;
     Ok(())
 }
@@ -197,7 +284,11 @@ pub(crate) async fn insert(database: &Database, table: &str, row: &Value) -> Res
 pub(crate) async fn standing(database: &Database) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for table in tables(&database.flavour.name) {
-        for row in database.client.query(&format!("SELECT row_to_json(t)::text FROM \"{table}\" AS t"), &[]).await? {
+        for row in database
+            .client
+            .query(&format!("SELECT row_to_json(t)::text FROM \"{table}\" AS t"), &[])
+            .await?
+        {
             rows.push((table, serde_json::from_str(row.get(0))?));
         }
     }

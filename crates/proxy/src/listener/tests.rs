@@ -13,7 +13,7 @@ use tokio::{
 use super::*;
 
 const LIMITS: Limits =
-    Limits { connections_max: 2, first_request: Duration::from_secs(2), idle: Duration::from_secs(60), drain_quiet: Duration::from_millis(100) };
+    Limits { connections_max: 2, first_request: Duration::from_secs(2), idle: Duration::from_mins(1), drain_quiet: Duration::from_millis(100) };
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 struct Running {

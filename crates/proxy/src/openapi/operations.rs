@@ -58,7 +58,7 @@ fn read(view: &View, path: &str) -> Value {
         "summary": format!("Reads the view `{}`{secret}", view.name),
         "tags": ["reads"],
         "parameters": variables.chain(queries).chain(common()).collect::<Vec<_>>(),
-        "responses": read_responses(schemas::of_path(path), view.secret),
+        "responses": read_responses(&schemas::of_path(path), view.secret),
     })
 }
 
@@ -70,7 +70,7 @@ fn read_by_name(names: &[&str]) -> Value {
         "summary": "Reads a view of the flavour by its name",
         "tags": ["reads"],
         "parameters": parameters,
-        "responses": read_responses(json!(true), true),
+        "responses": read_responses(&json!(true), true),
     })
 }
 
@@ -82,7 +82,7 @@ fn resolve_api_key() -> Value {
         "tags": ["resolve"],
         "parameters": common().collect::<Vec<_>>(),
         "requestBody": body("ApiKeyQuestion", &json!({ "api_key": "sk-0123456789abcdef" })),
-        "responses": with(read_responses(schemas::api_key_owner(), true), &["413"]),
+        "responses": with(read_responses(&schemas::api_key_owner(), true), &["413"]),
     })
 }
 
@@ -95,7 +95,7 @@ fn resolve_session() -> Value {
         "tags": ["resolve"],
         "parameters": common().collect::<Vec<_>>(),
         "requestBody": body("SessionQuestion", &json!({ "token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })),
-        "responses": with(read_responses(schemas::of_path("/v1/users/{id}"), false), &["413", "500"]),
+        "responses": with(read_responses(&schemas::of_path("/v1/users/{id}"), false), &["413", "500"]),
     })
 }
 
@@ -217,7 +217,7 @@ fn state_headers() -> Value {
     })
 }
 
-fn read_responses(schema: Value, is_secret: bool) -> Value {
+fn read_responses(schema: &Value, is_secret: bool) -> Value {
     let mut headers = state_headers();
     headers["ETag"] = json!({ "$ref": "#/components/headers/ETag" });
     headers["Cache-Status"] = json!({ "$ref": "#/components/headers/CacheStatus" });

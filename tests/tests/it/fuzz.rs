@@ -1,0 +1,91 @@
+//! A schema fuzzer against the published contract: no 5xx but 503, and nothing that is not documented.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context, Result, ensure};
+use neverstale_testkit::{Application, target_directory};
+
+use crate::house::Plan;
+
+/// The release of PyPI's fuzzer.
+const SCHEMATHESIS: &str = "schemathesis==4.*";
+/// The same requests on every run.
+const SEED: &str = "20260";
+/// For one flavour.
+const SECONDS: &str = "18";
+
+#[tokio::test]
+async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
+    let Some(fuzzer) = tokio::task::spawn_blocking(fuzzer).await.unwrap().unwrap() else { return };
+    for application in Application::ALL {
+        let plan = Plan::of(application).sidecars(1).with_redis();
+        let scratch = neverstale_testkit::Scratch::new().unwrap();
+        let tokens = scratch.path().join("tokens");
+        std::fs::write(&tokens, "a-token").unwrap();
+        let house = plan.with("NEVERSTALE_API__TOKEN_FILE", tokens.display()).open().await.unwrap();
+        let port = house.sidecars[0].api_port();
+        let fuzzer = fuzzer.clone();
+        let home = scratch.path().to_owned();
+        let output = tokio::task::spawn_blocking(move || fuzz(&fuzzer, port, &home)).await.unwrap().unwrap();
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{}: {report}\n{}",
+            application.name(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(report.contains("No issues found") || report.contains("passed"), "{report}");
+        // The sidecar has survived it, and every problem in it was the caller's.
+        assert_eq!(house.sidecars[0].admin().get("/readyz").await.unwrap().status, 200);
+        let metrics = house.sidecars[0].metrics().await.unwrap();
+        let internal = metrics.lines().find(|line| line.starts_with("neverstale_problems_total") && line.contains("internal"));
+        assert!(internal.is_some_and(|line| line.ends_with(" 0")), "{internal:?}");
+    }
+}
+
+fn fuzz(fuzzer: &Path, port: u16, home: &Path) -> Result<Output> {
+    let url = format!("http://127.0.0.1:{port}/openapi.json");
+    let mut command = Command::new(fuzzer);
+    command
+        .args(["run", &url, "--header", "Authorization: Bearer a-token"])
+        .args(["--seed", SEED, "--max-time", SECONDS, "--workers", "2", "--request-timeout", "10"])
+        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method"])
+        // A stream without end has no body that could be read to its end.
+        .args(["--exclude-path", "/v1/events"])
+        .args(["--no-color", "--generation-database", "none"])
+        .current_dir(home);
+    command.output().context("run schemathesis")
+}
+
+/// The fuzzer, in an environment of its own in the target directory; none where there is no Python to make one.
+fn fuzzer() -> Result<Option<PathBuf>> {
+    let home = target_directory().join("schemathesis");
+    let fuzzer = home.join("bin/schemathesis");
+    if fuzzer.exists() {
+        return Ok(Some(fuzzer));
+    }
+    let has = |words: &[&str]| Command::new("python3").args(words).output().is_ok_and(|output| output.status.success());
+    if !has(&["-m", "venv", "--help"]) || !has(&["-m", "ensurepip", "--version"]) {
+        ensure!(env::var_os("CI").is_none(), "install python3 with venv and pip: the schema fuzzer must run on CI");
+        eprintln!("SKIPPED: the schema fuzzer needs python3 with venv and pip, which are not on this machine");
+        return Ok(None);
+    }
+    eprintln!("installing {SCHEMATHESIS} from PyPI into {}", home.display());
+    std::fs::create_dir_all(target_directory())?;
+    run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS];
+    run(Command::new(home.join("bin/python")).args(pip))?;
+    Ok(Some(fuzzer))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("run {command:?}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
+    Ok(())
+}
