@@ -43,7 +43,7 @@ pub(crate) fn measure(house: &House) -> Section {
     let l1 = L1::new(&L1Settings {
         bytes_max: 1 << 30,
         ..L1Settings::default()
-    });
+    }, std::sync::Arc::new(neverstale_telemetry::Metrics::new("bench")));
     let keys: Vec<String> = (0..ENTRIES).map(|n| format!("/v1/users/u{n}")).collect();
     let body = Bytes::from(vec![b'x'; 130]);
     for (key, stamp) in keys.iter().zip(&stamps) {

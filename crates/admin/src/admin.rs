@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, atomic::{AtomicBool, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -86,11 +89,21 @@ impl Admin {
     /// The address is taken, or the token file can't be used.
     pub async fn start(parts: AdminParts, tasks: &Tasks) -> Result<AdminHandle, AdminError> {
         let tokens = match &parts.settings.token_file {
-            Some(file) => Some(Watched::start("admin.tokens", vec![file.clone()], |contents| Tokens::parse(&contents[0]), tasks)?),
+            Some(file) => Some(Watched::start(
+                "admin.tokens",
+                vec![file.clone()],
+                |contents| Tokens::parse(&contents[0]),
+                tasks,
+            )?),
             None => None,
         };
         let has_started = Arc::<AtomicBool>::default();
-        let watching = watch_readiness(parts.readiness.clone(), Arc::clone(&has_started), parts.drain.clone(), tasks.shutdown());
+        let watching = watch_readiness(
+            parts.readiness.clone(),
+            Arc::clone(&has_started),
+            parts.drain.clone(),
+            tasks.shutdown(),
+        );
         tasks.spawn("admin.readiness", watching);
         let limits = Limits {
             connections_max: parts.settings.connections_max as usize,
@@ -99,19 +112,35 @@ impl Admin {
             drain_quiet: Duration::ZERO,
         };
         let listener = Listener::new("admin.watch", limits, &parts.metrics, tasks.shutdown(), tasks);
-        let shared = Arc::new(Shared { parts, tokens, has_started, started_at: Instant::now() });
+        let shared = Arc::new(Shared {
+            parts,
+            tokens,
+            has_started,
+            started_at: Instant::now(),
+        });
         let make = {
             let shared = Arc::clone(&shared);
-            move |peer: Peer, activity: Arc<Activity>| AdminService { shared: Arc::clone(&shared), peer, activity }
+            move |peer: Peer, activity: Arc<Activity>| AdminService {
+                shared: Arc::clone(&shared),
+                peer,
+                activity,
+            }
         };
-        let local_addr = listener.tcp("admin.tcp", Label::Admin, &shared.parts.settings.listen, None, make).await?;
+        let local_addr = listener
+            .tcp("admin.tcp", Label::Admin, &shared.parts.settings.listen, None, make)
+            .await?;
         tracing::info!(address = %local_addr, "the admin listens");
         Ok(AdminHandle { local_addr })
     }
 }
 
 /// Notes the first time that the process is ready, and ends readiness when it is to drain.
-async fn watch_readiness(readiness: Readiness, has_started: Arc<AtomicBool>, drain: CancellationToken, shutdown: CancellationToken) {
+async fn watch_readiness(
+    readiness: Readiness,
+    has_started: Arc<AtomicBool>,
+    drain: CancellationToken,
+    shutdown: CancellationToken,
+) {
     let starting = async {
         readiness.ready().await;
         has_started.store(true, Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use neverstale_changefeed::{Serving, Standing};
+use neverstale_changefeed::Serving;
 use neverstale_coherence::Moment;
 use neverstale_redis::{Availability, Phase};
 
@@ -14,18 +14,21 @@ pub(crate) fn refresh(shared: &Shared) {
     let (entries, bytes) = cache.l1().size();
     metrics.l1_entries.set(entries as i64);
     metrics.l1_bytes.set(bytes as i64);
-    let feed = cache.feed();
-    let remaining = match &**feed.standing() {
-        Standing::Serving(serving) => lease_remaining(serving, feed.clock().now()),
-        _ => Duration::ZERO,
-    };
-    metrics.lease_remaining_seconds.set(remaining.as_secs_f64());
-    let is_avoided = shared.parts.redis.as_ref().is_some_and(|redis| redis.phase() != Phase::Closed || redis.availability() == Availability::Avoided);
+    cache.feed().note_gauges();
+    let is_avoided = shared
+        .parts
+        .redis
+        .as_ref()
+        .is_some_and(|redis| redis.phase() != Phase::Closed || redis.availability() == Availability::Avoided);
     metrics.l2_breaker_open.set(i64::from(is_avoided));
 }
 
 /// How much of the lease is left; zero when reads need a fence.
 pub(crate) fn lease_remaining(serving: &Serving, now: Moment) -> Duration {
     let lease = serving.lease();
-    if lease.is_valid_at(now) { now.until(lease.end) } else { Duration::ZERO }
+    if lease.is_valid_at(now) {
+        now.until(lease.end)
+    } else {
+        Duration::ZERO
+    }
 }

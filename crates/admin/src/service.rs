@@ -58,7 +58,9 @@ impl AdminService {
         match path {
             "/quitquitquit" if request.method() == Method::POST => self.quit(request),
             "/quitquitquit" => method_not_allowed("POST"),
-            "/startupz" | "/readyz" | "/livez" | "/metrics" | "/status" | "/" if !is_read => method_not_allowed("GET, HEAD"),
+            "/startupz" | "/readyz" | "/livez" | "/metrics" | "/status" | "/" if !is_read => {
+                method_not_allowed("GET, HEAD")
+            }
             "/startupz" => self.probe(self.shared.has_started.load(Ordering::Relaxed)),
             "/readyz" => self.probe(self.shared.parts.readiness.is_ready()),
             // That this line runs is all there is to say.
@@ -68,30 +70,53 @@ impl AdminService {
                 respond(StatusCode::OK, METRICS, self.shared.parts.metrics.encode())
             }
             "/status" => {
-                let status = serde_json::to_vec(&status::report(&self.shared)).expect("numbers and texts always serialise");
+                let status =
+                    serde_json::to_vec(&status::report(&self.shared)).expect("numbers and texts always serialise");
                 respond(StatusCode::OK, JSON, status)
             }
             "/" => page::respond(),
-            _ => problem(&Problem::new(ProblemKind::NotFound, "the admin listener has no such path")),
+            _ => problem(&Problem::new(
+                ProblemKind::NotFound,
+                "the admin listener has no such path",
+            )),
         }
     }
 
     /// Answers a probe: 200, or 503 with the reasons.
     fn probe(&self, is_well: bool) -> Response<Body> {
-        let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let reasons = if is_well { Vec::new() } else { self.shared.parts.readiness.reasons() };
-        let reasons: Vec<_> = reasons.into_iter().map(|(key, text)| json!({ "key": key, "text": text })).collect();
+        let status = if is_well {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        let reasons = if is_well {
+            Vec::new()
+        } else {
+            self.shared.parts.readiness.reasons()
+        };
+        let reasons: Vec<_> = reasons
+            .into_iter()
+            .map(|(key, text)| json!({ "key": key, "text": text }))
+            .collect();
         respond(status, JSON, json!({ "ok": is_well, "reasons": reasons }).to_string())
     }
 
     /// Asks the process to end, if the caller may.
     fn quit(&self, request: &Request<Incoming>) -> Response<Body> {
         let authorization = request.headers().get(header::AUTHORIZATION);
-        let has_token = self.shared.tokens.as_ref().zip(authorization).is_some_and(|(tokens, value)| tokens.load().accept(value));
+        let has_token = self
+            .shared
+            .tokens
+            .as_ref()
+            .zip(authorization)
+            .is_some_and(|(tokens, value)| tokens.load().accept(value));
         // A browser sends its origin: no page that somebody has open may end us through a forwarded port.
         let is_browser = request.headers().contains_key(header::ORIGIN);
         if !has_token && (is_browser || !is_loopback(self.peer)) {
-            return problem(&Problem::new(ProblemKind::Forbidden, "only loopback, or a bearer token of admin.token_file, may end the process"));
+            return problem(&Problem::new(
+                ProblemKind::Forbidden,
+                "only loopback, or a bearer token of admin.token_file, may end the process",
+            ));
         }
         tracing::info!("asked to end by POST /quitquitquit");
         self.shared.parts.quit.cancel();
@@ -108,7 +133,9 @@ fn is_loopback(peer: Peer) -> bool {
 
 fn method_not_allowed(allow: &'static str) -> Response<Body> {
     let mut response = problem(&ProblemKind::MethodNotAllowed.into());
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(allow));
     response
 }
 
@@ -120,7 +147,9 @@ fn problem(problem: &Problem) -> Response<Body> {
 pub(crate) fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 

@@ -84,7 +84,15 @@ pub(crate) fn report(shared: &Shared) -> Report {
             version: parts.version.to_owned(),
             uptime_seconds: shared.started_at.elapsed().as_secs(),
             ready: parts.readiness.is_ready(),
-            reasons: parts.readiness.reasons().into_iter().map(|(key, text)| StatusReason { key: key.to_owned(), text }).collect(),
+            reasons: parts
+                .readiness
+                .reasons()
+                .into_iter()
+                .map(|(key, text)| StatusReason {
+                    key: key.to_owned(),
+                    text,
+                })
+                .collect(),
             installation,
             feed: feed_status,
             l1: l1_status(parts.cache.l1(), parts.l1_bytes_max),
@@ -99,7 +107,11 @@ fn feed_status(shared: &Shared) -> FeedStatus {
     let metrics = &shared.parts.metrics;
     let feed = shared.parts.cache.feed();
     let fences = metrics.fence_seconds.get_sample_count();
-    let round_trip_us = if fences == 0 { 0.0 } else { metrics.fence_seconds.get_sample_sum() / fences as f64 * 1e6 };
+    let round_trip_us = if fences == 0 {
+        0.0
+    } else {
+        metrics.fence_seconds.get_sample_sum() / fences as f64 * 1e6
+    };
     let mut status = FeedStatus {
         position: feed.token(),
         settled: metrics.position_settled.get() as u64,
@@ -118,7 +130,11 @@ fn feed_status(shared: &Shared) -> FeedStatus {
 
 fn l1_status(l1: &L1, bytes_max: u64) -> L1Status {
     let (entries, bytes) = l1.size();
-    L1Status { entries, bytes, bytes_max }
+    L1Status {
+        entries,
+        bytes,
+        bytes_max,
+    }
 }
 
 fn l2_status(redis: &Redis, sealed: bool) -> L2Status {
@@ -127,14 +143,22 @@ fn l2_status(redis: &Redis, sealed: bool) -> L2Status {
         Phase::Open => "open",
         Phase::HalfOpen => "half-open",
     };
-    L2Status { target: redis.target().kind().to_owned(), connected: redis.is_connected(), breaker: breaker.to_owned(), sealed }
+    L2Status {
+        target: redis.target().kind().to_owned(),
+        connected: redis.is_connected(),
+        breaker: breaker.to_owned(),
+        sealed,
+    }
 }
 
 fn reads(metrics: &Metrics) -> ReadsStatus {
     use ReadOutcome::{Bypass, Error, Fill, Join, L1, L2};
     let sum = |outcomes: &[ReadOutcome]| -> u64 {
         let levels = [Level::FullyConsistent, Level::AtLeastAsFresh, Level::MinimizeLatency];
-        levels.iter().flat_map(|level| outcomes.iter().map(|outcome| metrics.reads[*level][*outcome].get())).sum()
+        levels
+            .iter()
+            .flat_map(|level| outcomes.iter().map(|outcome| metrics.reads[*level][*outcome].get()))
+            .sum()
     };
     ReadsStatus {
         total: sum(&[L1, L2, Fill, Join, Bypass, Error]),
@@ -147,7 +171,10 @@ fn reads(metrics: &Metrics) -> ReadsStatus {
 
 fn audit(metrics: &Metrics) -> AuditStatus {
     let of = |outcome: AuditOutcome| metrics.audits_total[outcome].get();
-    AuditStatus { compared: of(AuditOutcome::Match) + of(AuditOutcome::Mismatch), stale: of(AuditOutcome::Mismatch) }
+    AuditStatus {
+        compared: of(AuditOutcome::Match) + of(AuditOutcome::Mismatch),
+        stale: of(AuditOutcome::Mismatch),
+    }
 }
 
 fn changes(shared: &Shared) -> Vec<ChangeReport> {

@@ -105,13 +105,11 @@ impl Cache {
     ///
     /// Dropping it loses nothing; a fill that it started goes on for others.
     pub async fn read(&self, read: &Read, level: Level, deadline: Instant) -> Result<Answer, ReadError> {
-        let arrived = Instant::now();
         let answer = self.read_uncounted(read, level, deadline).await;
         let outcome = answer
             .as_ref()
             .map_or(ReadOutcome::Error, |answer| answer.source.label());
         self.metrics.reads[level.label()][outcome].inc();
-        self.metrics.read_seconds[outcome].observe(arrived.elapsed().as_secs_f64());
         answer
     }
 

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use moka::sync::Cache as Moka;
+use moka::{notification::RemovalCause, sync::Cache as Moka};
+use neverstale_telemetry::Metrics;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 use crate::{Entry, L1Settings};
@@ -20,13 +21,18 @@ pub struct L1 {
 
 impl L1 {
     /// Makes an empty L1.
-    pub fn new(settings: &L1Settings) -> Self {
+    pub fn new(settings: &L1Settings, metrics: Arc<Metrics>) -> Self {
         let weigh = |key: &Box<str>, entry: &Arc<Entry>| {
             u32::try_from(key.len() + entry.bytes() + OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Moka::builder()
             .max_capacity(settings.bytes_max)
             .weigher(weigh)
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    metrics.l1_evictions_total.inc();
+                }
+            })
             .build_with_hasher(Xxh3DefaultBuilder::new());
         Self {
             entries,

@@ -49,7 +49,14 @@ impl Session {
         }
         let serving = match self.shared.serving() {
             Some(serving) if resumes(&serving, &outset) => serving,
-            _ => self.new_world(&outset, statements),
+            before => {
+                let serving = self.new_world(&outset, statements);
+                // The same incarnation went back: rows of the log were deleted by hand, and nobody knows which.
+                if before.is_some_and(|before| before.world.incarnation() == outset.incarnation) {
+                    serving.world.raise_floor(outset.drawn);
+                }
+                serving
+            }
         };
         self.parts.readiness.set("installation", None);
         self.shared.metrics.bypass.set(0);

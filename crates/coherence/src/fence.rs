@@ -34,7 +34,8 @@ pub struct FenceAnswer {
 pub enum Foreign {
     /// Another incarnation answered: restart, failover, restore, another server, other triggers [1, 8, 14].
     Incarnation,
-    /// The same incarnation answered a position that lies behind what had been applied [2].
+    /// The same incarnation answered a position behind what had been applied, or an intent behind what is settled: somebody
+    /// has set a sequence back or deleted from the log [2].
     Regressed,
 }
 
@@ -59,7 +60,7 @@ pub fn judge_fence(world: &World, settled: Intent, sent: FenceSent, answer: &Fen
     if answer.incarnation != world.incarnation() {
         return FenceVerdict::Foreign(Foreign::Incarnation);
     }
-    if answer.position < sent.applied {
+    if answer.position < sent.applied || answer.intent < settled {
         return FenceVerdict::Foreign(Foreign::Regressed);
     }
     let is_leased = answer.lease > Duration::ZERO;
@@ -196,6 +197,11 @@ mod tests {
             matches!(verdict, FenceVerdict::Follow { .. }),
             "an answer overtaken by the log is only late"
         );
+    }
+
+    #[test]
+    fn an_intent_behind_what_is_settled_grants_nothing() {
+        assert_eq!(judge_fence(&world(), Intent(5), SENT, &answer(4, 12)), FenceVerdict::Foreign(Foreign::Regressed));
     }
 
     #[test]

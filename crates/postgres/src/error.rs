@@ -42,6 +42,9 @@ pub enum PostgresError {
     /// Nothing of ours is in that database.
     #[error("Neverstale is not installed in this database: run `neverstale install`")]
     NotInstalled,
+    /// Our tables are there, and rows of theirs are missing.
+    #[error("Neverstale's tables are incomplete: a restore is under way, or run `neverstale install`")]
+    Incomplete,
     /// The server is a standby, which can't answer for the primary.
     #[error("{target} is a standby: point --database-url at the primary")]
     Standby {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use neverstale_coherence::{FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, Position, SettleAnswer};
 use neverstale_flavour::Flavour;
-use tokio_postgres::{Row, Statement, types::Type};
+use tokio_postgres::{
+    Row, Statement,
+    types::{FromSql, Type},
+};
 
 use crate::{Connection, PostgresError, Statements};
 
@@ -23,6 +26,8 @@ pub struct Outset {
     pub lock_class: i32,
     /// The operator has taken the triggers off for a while.
     pub suspended: bool,
+    /// The newest position that was ever drawn, visible or not.
+    pub drawn: Position,
 }
 
 /// One watched commit, with the text of its tags.
@@ -119,7 +124,7 @@ impl FeedConnection {
     /// Asks where a world may begin, and names this boot if nobody has since Postgres started.
     pub async fn outset(&self) -> Result<Outset, PostgresError> {
         let mut row = self.one("ask for the outset", &self.outset).await?;
-        if row.get::<_, Option<&[u8]>>(0).is_none() {
+        if field::<Option<&[u8]>>(&row, 0)?.is_none() {
             self.connection
                 .within(
                     "name the boot",
@@ -130,10 +135,11 @@ impl FeedConnection {
         }
         Ok(Outset {
             incarnation: incarnation(&row)?,
-            pruned_to: position(&row, 1),
-            newest: position(&row, 2),
-            lock_class: row.get(3),
-            suspended: row.get(4),
+            pruned_to: position(&row, 1)?,
+            newest: position(&row, 2)?,
+            lock_class: field(&row, 3)?,
+            suspended: field(&row, 4)?,
+            drawn: position(&row, 5)?,
         })
     }
 
@@ -142,9 +148,9 @@ impl FeedConnection {
         let row = self.one("take a fence", &self.fence).await?;
         Ok(FenceAnswer {
             incarnation: incarnation(&row)?,
-            intent: Intent(row.get::<_, i64>(1) as u64),
-            lease: Duration::from_millis(row.get::<_, i32>(2).max(0) as u64),
-            position: position(&row, 3),
+            intent: intent(&row, 1)?,
+            lease: Duration::from_millis(field::<i32>(&row, 2)?.max(0) as u64),
+            position: position(&row, 3)?,
         })
     }
 
@@ -169,15 +175,14 @@ impl FeedConnection {
         if incarnation(&first)? != expected || incarnation(&locks)? != expected || last.incarnation != expected {
             return Ok(None);
         }
-        let marks: Vec<Mark> = locks
-            .get::<_, Vec<i64>>(2)
+        let marks: Vec<Mark> = field::<Vec<i64>>(&locks, 2)?
             .into_iter()
             .map(|mark| Mark(mark as u32 as i32))
             .collect();
         let answer = SettleAnswer {
-            intent: Intent(first.get::<_, i64>(1) as u64),
-            outstanding: locks.get::<_, Vec<i64>>(1).into_iter().map(|low| low as u32).collect(),
-            has_unnamed: !locks.get::<_, bool>(3),
+            intent: intent(&first, 1)?,
+            outstanding: field::<Vec<i64>>(&locks, 1)?.into_iter().map(|low| low as u32).collect(),
+            has_unnamed: !field::<bool>(&locks, 3)?,
             marks: if marks.contains(&Mark(0)) {
                 OutstandingMarks::Everything
             } else {
@@ -206,10 +211,10 @@ impl FeedConnection {
         })?;
         Ok(LogPage {
             incarnation: incarnation(head)?,
-            pruned_to: position(head, 1),
-            newest: position(head, 2),
+            pruned_to: position(head, 1)?,
+            newest: position(head, 2)?,
             is_last: (rows.len() as i64) < PAGE_ROWS,
-            rows: rows.iter().filter_map(log_row).collect(),
+            rows: rows.iter().filter_map(|row| log_row(row).transpose()).collect::<Result<_, _>>()?,
         })
     }
 
@@ -241,19 +246,28 @@ impl FeedConnection {
     }
 }
 
-fn log_row(row: &Row) -> Option<LogRow> {
-    let position: Option<i64> = row.get(3);
-    Some(LogRow {
-        position: Position(position? as u64),
-        intent: row.get::<_, Option<i64>>(4).map(|intent| Intent(intent as u64)),
-        tags: row.get::<_, Option<Vec<String>>>(5).unwrap_or_default(),
-    })
+fn log_row(row: &Row) -> Result<Option<LogRow>, PostgresError> {
+    let Some(position) = field::<Option<i64>>(row, 3)? else { return Ok(None) };
+    Ok(Some(LogRow {
+        position: Position(position as u64),
+        intent: field::<Option<i64>>(row, 4)?.map(|intent| Intent(intent as u64)),
+        tags: field::<Option<Vec<String>>>(row, 5)?.unwrap_or_default(),
+    }))
 }
 
 fn incarnation(row: &Row) -> Result<Incarnation, PostgresError> {
-    crate::fills::incarnation(row.get(0))
+    crate::fills::incarnation(field(row, 0)?)
 }
 
-fn position(row: &Row, column: usize) -> Position {
-    Position(row.get::<_, i64>(column) as u64)
+fn position(row: &Row, column: usize) -> Result<Position, PostgresError> {
+    field::<i64>(row, column).map(|position| Position(position as u64))
+}
+
+fn intent(row: &Row, column: usize) -> Result<Intent, PostgresError> {
+    field::<i64>(row, column).map(|intent| Intent(intent as u64))
+}
+
+/// Reads a field that is NULL only while our tables are being restored or taken away under us.
+fn field<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Result<T, PostgresError> {
+    row.try_get(column).map_err(|_| PostgresError::Incomplete)
 }

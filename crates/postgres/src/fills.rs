@@ -188,8 +188,8 @@ impl FillPool {
         tags.dedup();
         let remaining: Option<i64> = row.try_get(5).map_err(unreadable)?;
         Ok(Filled {
-            incarnation: incarnation(row.get(1))?,
-            as_of: Position(row.get::<_, i64>(2) as u64),
+            incarnation: incarnation(row.try_get(1).map_err(unreadable)?)?,
+            as_of: Position(row.try_get::<_, i64>(2).map_err(unreadable)? as u64),
             body: row
                 .try_get::<_, Option<&str>>(3)
                 .map_err(unreadable)?

@@ -44,13 +44,14 @@ impl Statements {
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind = 'p'";
 
-    /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class.
+    /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class, whether suspended,
+    /// newest position that was ever drawn.
     pub(crate) fn outset(&self) -> String {
         format!(
             "SELECT {}, (SELECT pruned_to FROM neverstale.pruned), \
              (SELECT coalesce(max(position), 0) FROM neverstale.log), \
              (SELECT lock_class FROM neverstale.installation), \
-             (SELECT suspended FROM neverstale.installation)",
+             (SELECT suspended FROM neverstale.installation), (SELECT last_value FROM neverstale.position)",
             self.incarnation
         )
     }
@@ -144,7 +145,9 @@ impl Statements {
 /// Server, database, boot, log, specification and triggers in sixteen bytes; NULL where no boot id is set or the session
 /// has lost its settings, so that no answer of such a statement can be used.
 fn incarnation(tables: &[String], partitioned: &[String]) -> String {
-    let mut watched = format!("SELECT pg_catalog.unnest(ARRAY[{}]::oid[])", tables.join(", "));
+    // The trigger on `seal` publishes what the others collect, so it is watched like them.
+    let seal = "to_regclass('neverstale.seal')";
+    let mut watched = format!("SELECT pg_catalog.unnest(ARRAY[{seal}, {}]::oid[])", tables.join(", "));
     for tree in partitioned {
         write!(
             watched,

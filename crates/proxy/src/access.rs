@@ -26,11 +26,15 @@ impl Access {
         if peer == Peer::Unix && !self.is_socket_token_required {
             return Ok(Grant { secrets: true });
         }
-        let Some(tokens) = &self.tokens else { return Ok(Grant { secrets: false }) };
+        let Some(tokens) = &self.tokens else {
+            return Ok(Grant { secrets: false });
+        };
         match authorization {
             None => Err(Failure::unauthorised("Bearer realm=\"neverstale\"")),
             Some(value) if tokens.load().accept(value) => Ok(Grant { secrets: true }),
-            Some(_) => Err(Failure::unauthorised("Bearer realm=\"neverstale\", error=\"invalid_token\"")),
+            Some(_) => Err(Failure::unauthorised(
+                "Bearer realm=\"neverstale\", error=\"invalid_token\"",
+            )),
         }
     }
 }
@@ -52,22 +56,30 @@ impl Tokens {
         if tokens.is_empty() {
             return Err("it holds no token".to_owned());
         }
-        if tokens.iter().any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+        if tokens
+            .iter()
+            .any(|token| !token.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
             return Err("a token contains something else than visible ASCII characters".to_owned());
         }
         let random = SystemRandom::new();
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| "the system gives no random numbers".to_owned())?;
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)
+            .map_err(|_| "the system gives no random numbers".to_owned())?;
         let tags = tokens.iter().map(|token| hmac::sign(&key, token.as_bytes())).collect();
         Ok(Self { key, tags })
     }
 
     /// Says whether the value of an `Authorization` header carries one of the tokens.
     pub fn accept(&self, authorization: &HeaderValue) -> bool {
-        let Some((scheme, token)) = authorization.as_bytes().split_at_checked(7) else { return false };
+        let Some((scheme, token)) = authorization.as_bytes().split_at_checked(7) else {
+            return false;
+        };
         let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");
         let token = token.trim_ascii();
         // No early end: which of the tokens it was is nobody's business.
-        self.tags.iter().fold(false, |found, tag| hmac::verify(&self.key, token, tag.as_ref()).is_ok() | found) & is_bearer
+        self.tags.iter().fold(false, |found, tag| {
+            hmac::verify(&self.key, token, tag.as_ref()).is_ok() | found
+        }) & is_bearer
     }
 }
 
@@ -75,11 +87,17 @@ impl Tokens {
 mod tests {
     use super::*;
 
-    const TCP: Peer = Peer::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1));
+    const TCP: Peer = Peer::Tcp(std::net::SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        1,
+    ));
 
     fn access(is_socket_token_required: bool) -> Access {
         let tokens = Tokens::parse(b"first\n\n  second \n").unwrap();
-        Access { tokens: Some(Watched::fixed(tokens)), is_socket_token_required }
+        Access {
+            tokens: Some(Watched::fixed(tokens)),
+            is_socket_token_required,
+        }
     }
 
     fn judged(access: &Access, peer: Peer, authorization: Option<&'static str>) -> Option<bool> {
@@ -93,7 +111,15 @@ mod tests {
         for right in ["Bearer first", "bearer second", "BEARER  second"] {
             assert_eq!(judged(&access, TCP, Some(right)), Some(true), "{right}");
         }
-        for wrong in ["Bearer third", "Bearer", "Bearer ", "first", "Basic first", "Bearer first second", "Bearer firs"] {
+        for wrong in [
+            "Bearer third",
+            "Bearer",
+            "Bearer ",
+            "first",
+            "Basic first",
+            "Bearer first second",
+            "Bearer firs",
+        ] {
             assert_eq!(judged(&access, TCP, Some(wrong)), None, "{wrong}");
         }
         assert_eq!(judged(&access, TCP, None), None);
@@ -108,7 +134,10 @@ mod tests {
 
     #[test]
     fn without_tokens_tcp_reads_but_sees_no_secrets() {
-        let access = Access { tokens: None, is_socket_token_required: false };
+        let access = Access {
+            tokens: None,
+            is_socket_token_required: false,
+        };
         assert_eq!(judged(&access, TCP, None), Some(false));
         assert_eq!(judged(&access, TCP, Some("Bearer whatever")), Some(false));
     }

@@ -78,7 +78,13 @@ impl Api {
         }
         let tokens = tokens(settings.token_file.as_deref(), tasks)?;
         let tls = tls(settings, tasks)?;
-        let sessions = parts.router.flavour().session.clone().map(|rules| sessions(rules, &parts, tasks)).transpose()?;
+        let sessions = parts
+            .router
+            .flavour()
+            .session
+            .clone()
+            .map(|rules| sessions(rules, &parts, tasks))
+            .transpose()?;
         let limits = Limits {
             connections_max: settings.connections_max as usize,
             first_request: Duration::from_millis(settings.first_request_ms),
@@ -88,7 +94,10 @@ impl Api {
         let listener = Listener::new("api.watch", limits, &parts.metrics, parts.drain, tasks);
         let shared = Arc::new(Shared {
             openapi: openapi::published(parts.router.flavour(), settings),
-            access: Access { tokens, is_socket_token_required: settings.socket_token_required },
+            access: Access {
+                tokens,
+                is_socket_token_required: settings.socket_token_required,
+            },
             sessions,
             places: Semaphore::new(settings.requests_in_flight_max as usize),
             subscribers: Arc::new(Semaphore::new(settings.event_subscribers_max as usize)),
@@ -102,9 +111,15 @@ impl Api {
         });
         let make = {
             let shared = Arc::clone(&shared);
-            move |peer: Peer, activity: Arc<Activity>| ApiService { shared: Arc::clone(&shared), peer, activity }
+            move |peer: Peer, activity: Arc<Activity>| ApiService {
+                shared: Arc::clone(&shared),
+                peer,
+                activity,
+            }
         };
-        let local_addr = listener.tcp("api.tcp", Label::Api, &shared.settings.listen, tls, make.clone()).await?;
+        let local_addr = listener
+            .tcp("api.tcp", Label::Api, &shared.settings.listen, tls, make.clone())
+            .await?;
         tracing::info!(address = %local_addr, "the api listens");
         if let Some(path) = &shared.settings.socket {
             listener.unix("api.socket", Label::ApiSocket, path, make).await?;
@@ -122,15 +137,26 @@ impl ApiSettings {
 
 fn tokens(file: Option<&Path>, tasks: &Tasks) -> Result<Option<Watched<Tokens>>, ApiError> {
     let Some(file) = file else { return Ok(None) };
-    let watched = Watched::start("api.tokens", vec![file.to_owned()], |contents| Tokens::parse(&contents[0]), tasks)?;
+    let watched = Watched::start(
+        "api.tokens",
+        vec![file.to_owned()],
+        |contents| Tokens::parse(&contents[0]),
+        tasks,
+    )?;
     Ok(Some(watched))
 }
 
 fn tls(settings: &ApiSettings, tasks: &Tasks) -> Result<Option<ServerTls>, ApiError> {
     match (settings.tls_cert_file.clone(), settings.tls_key_file.clone()) {
         (None, None) => Ok(None),
-        (Some(cert_file), Some(key_file)) => Ok(Some(ServerTls::load("api.certificate", TlsFiles { cert_file, key_file }, tasks)?)),
-        _ => Err(ApiError::Conflict("api.tls_cert_file and api.tls_key_file need each other")),
+        (Some(cert_file), Some(key_file)) => Ok(Some(ServerTls::load(
+            "api.certificate",
+            TlsFiles { cert_file, key_file },
+            tasks,
+        )?)),
+        _ => Err(ApiError::Conflict(
+            "api.tls_cert_file and api.tls_key_file need each other",
+        )),
     }
 }
 
@@ -140,12 +166,22 @@ fn sessions(rules: SessionRules, parts: &ApiParts, tasks: &Tasks) -> Result<Sess
     let unusable = || ApiError::SessionAlgorithm(rules.algorithm.clone());
     Verifier::new(b"", &algorithm).ok_or_else(unusable)?;
     let verifier = match (&settings.session_secret, &settings.session_secret_file) {
-        (Some(_), Some(_)) => return Err(ApiError::Conflict("set api.session_secret or api.session_secret_file, not both")),
-        (Some(secret), None) => Some(Watched::fixed(Verifier::new(secret.expose().as_bytes(), &algorithm).ok_or_else(unusable)?)),
+        (Some(_), Some(_)) => {
+            return Err(ApiError::Conflict(
+                "set api.session_secret or api.session_secret_file, not both",
+            ));
+        }
+        (Some(secret), None) => Some(Watched::fixed(
+            Verifier::new(secret.expose().as_bytes(), &algorithm).ok_or_else(unusable)?,
+        )),
         (None, Some(file)) => {
             let parse = move |contents: &[Vec<u8>]| {
                 let secret = contents[0].trim_ascii();
-                let verifier = if secret.is_empty() { None } else { Verifier::new(secret, &algorithm) };
+                let verifier = if secret.is_empty() {
+                    None
+                } else {
+                    Verifier::new(secret, &algorithm)
+                };
                 verifier.ok_or_else(|| "it is empty".to_owned())
             };
             Some(Watched::start("api.session_secret", vec![file.clone()], parse, tasks).map_err(ListenError::File)?)
@@ -153,6 +189,14 @@ fn sessions(rules: SessionRules, parts: &ApiParts, tasks: &Tasks) -> Result<Sess
         (None, None) => None,
     };
     let is_revocable = rules.revocation && settings.session_revocation_checked;
-    let revocations = is_revocable.then(|| Revocations { redis: parts.redis.clone(), key_prefix: parts.app_key_prefix.clone() });
-    Ok(Sessions { rules, verifier, revocations, clock: parts.clock.clone() })
+    let revocations = is_revocable.then(|| Revocations {
+        redis: parts.redis.clone(),
+        key_prefix: parts.app_key_prefix.clone(),
+    });
+    Ok(Sessions {
+        rules,
+        verifier,
+        revocations,
+        clock: parts.clock.clone(),
+    })
 }

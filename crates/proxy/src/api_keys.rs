@@ -31,12 +31,19 @@ pub(crate) async fn resolve(call: &Call<'_>, body: Incoming) -> Result<Response<
         return Err(ProblemKind::SecretNeedsToken.into());
     }
     let body = call.body(body).await?;
-    let question: Question = serde_json::from_slice(&body).map_err(|_| Failure::malformed("the body is not {\"api_key\": \"…\"}"))?;
+    let question: Question =
+        serde_json::from_slice(&body).map_err(|_| Failure::malformed("the body is not {\"api_key\": \"…\"}"))?;
     let key = question.api_key;
     if key.is_empty() || key.contains('\0') || key.chars().count() > KEY_CHARS_MAX {
-        return Err(Failure::malformed("api_key is not a text of 1 to 512 characters without NUL"));
+        return Err(Failure::malformed(
+            "api_key is not a text of 1 to 512 characters without NUL",
+        ));
     }
-    let read = call.shared.router.read_of(VIEW, &cache_key(&key), &[&key]).ok_or(ProblemKind::NotInThisSchema)?;
+    let read = call
+        .shared
+        .router
+        .read_of(VIEW, &cache_key(&key), &[&key])
+        .ok_or(ProblemKind::NotInThisSchema)?;
     let answer = call.read(&read).await?;
     Ok(call.respond(&answer))
 }
@@ -52,14 +59,27 @@ mod tests {
 
     #[test]
     fn the_cache_knows_a_key_by_its_hash() {
-        assert_eq!(cache_key("abc"), "api-keys:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            cache_key("abc"),
+            "api-keys:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 
     #[test]
     fn a_question_is_exactly_what_the_contract_says() {
-        let read = |text: &str| serde_json::from_str::<Question>(text).ok().map(|question| question.api_key);
+        let read = |text: &str| {
+            serde_json::from_str::<Question>(text)
+                .ok()
+                .map(|question| question.api_key)
+        };
         assert_eq!(read(r#"{"api_key":"sk-1"}"#).as_deref(), Some("sk-1"));
-        for wrong in [r#"{"api_key":1}"#, r#"{"api_key":"a","more":1}"#, "{}", "[]", r#""sk-1""#] {
+        for wrong in [
+            r#"{"api_key":1}"#,
+            r#"{"api_key":"a","more":1}"#,
+            "{}",
+            "[]",
+            r#""sk-1""#,
+        ] {
             assert!(read(wrong).is_none(), "{wrong}");
         }
     }

@@ -19,15 +19,28 @@ impl<'r> Asked<'r> {
     /// Reads the headers. Takes one pass and allocates nothing but for a malformed request.
     pub(crate) fn read(headers: &'r HeaderMap) -> Result<Self, Problem> {
         let mut level = None;
-        let mut asked = Self { level: Level::FullyConsistent, timeout_ms: None, is_conditional: false, authorization: None };
+        let mut asked = Self {
+            level: Level::FullyConsistent,
+            timeout_ms: None,
+            is_conditional: false,
+            authorization: None,
+        };
         for (name, value) in headers {
             match name.as_str() {
                 "neverstale-consistency" => {
-                    let read = value.to_str().ok().and_then(level_of).ok_or_else(|| malformed(CONSISTENCY_HELP))?;
+                    let read = value
+                        .to_str()
+                        .ok()
+                        .and_then(level_of)
+                        .ok_or_else(|| malformed(CONSISTENCY_HELP))?;
                     set_once(&mut level, read, "Neverstale-Consistency is given twice")?;
                 }
                 "neverstale-timeout-ms" => {
-                    let read = value.to_str().ok().and_then(timeout_of).ok_or_else(|| malformed(TIMEOUT_HELP))?;
+                    let read = value
+                        .to_str()
+                        .ok()
+                        .and_then(timeout_of)
+                        .ok_or_else(|| malformed(TIMEOUT_HELP))?;
                     set_once(&mut asked.timeout_ms, read, "Neverstale-Timeout-Ms is given twice")?;
                 }
                 "if-none-match" => asked.is_conditional = true,
@@ -60,7 +73,11 @@ fn level_of(text: &str) -> Option<Level> {
 
 fn timeout_of(text: &str) -> Option<u64> {
     let is_plain = !text.is_empty() && text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_plain { text.parse().ok().filter(|timeout_ms| *timeout_ms > 0) } else { None }
+    if is_plain {
+        text.parse().ok().filter(|timeout_ms| *timeout_ms > 0)
+    } else {
+        None
+    }
 }
 
 fn set_once<T>(place: &mut Option<T>, value: T, twice: &'static str) -> Result<(), Problem> {
@@ -99,26 +116,53 @@ mod tests {
         assert_eq!(asked(&[]), Ok((Level::FullyConsistent, None)));
         assert_eq!(level("fully-consistent"), Some(Level::FullyConsistent));
         assert_eq!(level("minimize-latency"), Some(Level::MinimizeLatency));
-        assert_eq!(level("fully-consistent; fallback=minimize-latency"), Some(Level::FullyConsistentOrBounded));
-        assert_eq!(level("fully-consistent;fallback=minimize-latency"), Some(Level::FullyConsistentOrBounded));
-        assert_eq!(level(&format!("at-least-as-fresh={token}")), Some(Level::AtLeastAsFresh(token.parse().unwrap())));
-        for wrong in ["", "Fully-Consistent", "fully-consistent;", "minimize-latency; fallback=minimize-latency", "at-least-as-fresh", "at-least-as-fresh=1-1"] {
+        assert_eq!(
+            level("fully-consistent; fallback=minimize-latency"),
+            Some(Level::FullyConsistentOrBounded)
+        );
+        assert_eq!(
+            level("fully-consistent;fallback=minimize-latency"),
+            Some(Level::FullyConsistentOrBounded)
+        );
+        assert_eq!(
+            level(&format!("at-least-as-fresh={token}")),
+            Some(Level::AtLeastAsFresh(token.parse().unwrap()))
+        );
+        for wrong in [
+            "",
+            "Fully-Consistent",
+            "fully-consistent;",
+            "minimize-latency; fallback=minimize-latency",
+            "at-least-as-fresh",
+            "at-least-as-fresh=1-1",
+        ] {
             assert_eq!(level(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_timeout_is_a_whole_number_from_one() {
-        assert_eq!(asked(&[("neverstale-timeout-ms", "250")]), Ok((Level::FullyConsistent, Some(250))));
+        assert_eq!(
+            asked(&[("neverstale-timeout-ms", "250")]),
+            Ok((Level::FullyConsistent, Some(250)))
+        );
         for wrong in ["0", "", "-1", "+1", "1.5", "1e3", "9999999999999", "soon"] {
-            assert_eq!(asked(&[("neverstale-timeout-ms", wrong)]), Err(Some(TIMEOUT_HELP.to_owned())), "{wrong}");
+            assert_eq!(
+                asked(&[("neverstale-timeout-ms", wrong)]),
+                Err(Some(TIMEOUT_HELP.to_owned())),
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn nothing_that_contradicts_itself_is_guessed_at() {
         for name in ["neverstale-consistency", "neverstale-timeout-ms", "authorization"] {
-            let value = if name == "neverstale-timeout-ms" { "5" } else { "minimize-latency" };
+            let value = if name == "neverstale-timeout-ms" {
+                "5"
+            } else {
+                "minimize-latency"
+            };
             let reason = asked(&[(name, value), (name, value)]).unwrap_err().unwrap();
             assert!(reason.ends_with("given twice"), "{reason}");
         }

@@ -40,7 +40,11 @@ type Routed = Result<Read, Problem>;
 pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Failure> {
     let body = call.body(body).await?;
     let question = parse(&body, call.shared.settings.batch_reads_max as usize)?;
-    let routed: Vec<Routed> = question.reads.into_iter().map(|asked| route(&call.shared.router, asked)).collect();
+    let routed: Vec<Routed> = question
+        .reads
+        .into_iter()
+        .map(|asked| route(&call.shared.router, asked))
+        .collect();
     let flavour = call.shared.router.flavour();
     let is_secret = |read: &Read| flavour.view(read.view).secret;
     if !call.grant.secrets && routed.iter().flatten().any(is_secret) {
@@ -49,15 +53,23 @@ pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let reads: Vec<Read> = routed.iter().flatten().cloned().collect();
     let answered = if reads.is_empty() {
         let token = call.shared.cache.position(call.deadline).await?;
-        BatchAnswer { entries: Vec::new(), token, kept: Level::FullyConsistent }
+        BatchAnswer {
+            entries: Vec::new(),
+            token,
+            kept: Level::FullyConsistent,
+        }
     } else {
-        call.shared.cache.read_all(&reads, call.asked.level, call.deadline).await?
+        call.shared
+            .cache
+            .read_all(&reads, call.asked.level, call.deadline)
+            .await?
     };
     Ok(respond::json(write(&routed, &answered), answered.token, answered.kept))
 }
 
 fn parse(body: &[u8], reads_max: usize) -> Result<Question, Failure> {
-    let expected = || Failure::malformed("the body is not {\"reads\": [\"/v1/…\", {\"path\": \"/v1/…\", \"default\": …}, …]}");
+    let expected =
+        || Failure::malformed("the body is not {\"reads\": [\"/v1/…\", {\"path\": \"/v1/…\", \"default\": …}, …]}");
     let question: Question = serde_json::from_slice(body).map_err(|_| expected())?;
     if question.reads.is_empty() || question.reads.len() > reads_max {
         return Err(Failure::malformed(format!("a batch has 1 to {reads_max} reads")));
@@ -67,7 +79,9 @@ fn parse(body: &[u8], reads_max: usize) -> Result<Question, Failure> {
         path.starts_with("/v1/") && path.chars().count() <= PATH_CHARS_MAX
     };
     if !question.reads.iter().all(is_path) {
-        return Err(Failure::malformed(format!("a path does not begin with /v1/, or is longer than {PATH_CHARS_MAX} characters")));
+        return Err(Failure::malformed(format!(
+            "a path does not begin with /v1/, or is longer than {PATH_CHARS_MAX} characters"
+        )));
     }
     Ok(question)
 }
@@ -76,10 +90,16 @@ fn parse(body: &[u8], reads_max: usize) -> Result<Question, Failure> {
 fn route(router: &Router, asked: Asked) -> Routed {
     let path = match asked {
         Asked::Path(path) | Asked::WithDefault(WithDefault { path, default: None }) => path,
-        Asked::WithDefault(WithDefault { path, default: Some(default) }) => {
+        Asked::WithDefault(WithDefault {
+            path,
+            default: Some(default),
+        }) => {
             let separator = if path.contains('?') { '&' } else { '?' };
             let default = default.to_string();
-            format!("{path}{separator}default={}", utf8_percent_encode(&default, NON_ALPHANUMERIC))
+            format!(
+                "{path}{separator}default={}",
+                utf8_percent_encode(&default, NON_ALPHANUMERIC)
+            )
         }
     };
     router.route(&path).map_err(|error| Failure::from(error).problem)
@@ -134,7 +154,10 @@ mod tests {
     #[test]
     fn a_batch_is_a_bounded_list_of_paths() {
         let count = |text: &str| parse(text.as_bytes(), 2).ok().map(|question| question.reads.len());
-        assert_eq!(count(r#"{"reads":["/v1/config",{"path":"/v1/x","default":null}]}"#), Some(2));
+        assert_eq!(
+            count(r#"{"reads":["/v1/config",{"path":"/v1/x","default":null}]}"#),
+            Some(2)
+        );
         for wrong in [
             r#"{"reads":[]}"#,
             r#"{"reads":["/v1/a","/v1/b","/v1/c"]}"#,
@@ -153,17 +176,49 @@ mod tests {
 
     #[test]
     fn answers_come_in_the_order_asked_with_problems_in_their_places() {
-        let token = Token { incarnation: Incarnation([1; 16]), position: Position(7) };
-        let stamp = || Stamp { incarnation: token.incarnation, as_of: token.position, tags: Box::default(), not_after: None };
-        let entry = |body: Option<&'static str>| Arc::new(Entry::new(stamp(), body.map(|body| Bytes::from_static(body.as_bytes())), false));
-        let read = || Ok(Read { view: ViewId(0), key: "k".into(), params: smallvec::SmallVec::new() });
+        let token = Token {
+            incarnation: Incarnation([1; 16]),
+            position: Position(7),
+        };
+        let stamp = || Stamp {
+            incarnation: token.incarnation,
+            as_of: token.position,
+            tags: Box::default(),
+            not_after: None,
+        };
+        let entry = |body: Option<&'static str>| {
+            Arc::new(Entry::new(
+                stamp(),
+                body.map(|body| Bytes::from_static(body.as_bytes())),
+                false,
+            ))
+        };
+        let read = || {
+            Ok(Read {
+                view: ViewId(0),
+                key: "k".into(),
+                params: smallvec::SmallVec::new(),
+            })
+        };
         let routed = [read(), Err(ProblemKind::NotInThisSchema.into()), read()];
-        let answered = BatchAnswer { entries: vec![entry(Some("[1]")), entry(None)], token, kept: Level::FullyConsistent };
+        let answered = BatchAnswer {
+            entries: vec![entry(Some("[1]")), entry(None)],
+            token,
+            kept: Level::FullyConsistent,
+        };
         let json: serde_json::Value = serde_json::from_slice(&write(&routed, &answered)).unwrap();
         assert_eq!(json["position"], token.to_string());
-        let statuses: Vec<_> = json["answers"].as_array().unwrap().iter().map(|answer| answer["status"].as_u64().unwrap()).collect();
+        let statuses: Vec<_> = json["answers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|answer| answer["status"].as_u64().unwrap())
+            .collect();
         assert_eq!(statuses, [200, 404, 404]);
         assert_eq!(json["answers"][0]["body"], serde_json::json!([1]));
-        assert_eq!(json["answers"][1]["body"]["type"], "urn:neverstale:problem:not-in-this-schema");
+        assert_eq!(
+            json["answers"][1]["body"]["type"],
+            "urn:neverstale:problem:not-in-this-schema"
+        );
     }
 }

@@ -14,15 +14,15 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     access::Grant,
-    api_keys, batch,
+    api_keys,
     asked::Asked,
+    batch,
     body::Body,
     events,
     listener::{InFlight, Peer},
     names,
     problem::Failure,
-    respond,
-    sessions,
+    respond, sessions,
     shared::Shared,
 };
 
@@ -80,7 +80,12 @@ pub(crate) struct Call<'r> {
 }
 
 /// Answers a request that was not a hit.
-pub(crate) async fn dispatch(shared: &Arc<Shared>, peer: Peer, request: Request<Incoming>, in_flight: InFlight) -> Result<Response<Body>, Failure> {
+pub(crate) async fn dispatch(
+    shared: &Arc<Shared>,
+    peer: Peer,
+    request: Request<Incoming>,
+    in_flight: InFlight,
+) -> Result<Response<Body>, Failure> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
     check_size(&head)?;
@@ -91,7 +96,14 @@ pub(crate) async fn dispatch(shared: &Arc<Shared>, peer: Peer, request: Request<
     check_method(shared, endpoint, &head.method, target)?;
     let asked = Asked::read(&head.headers)?;
     let deadline = shared.deadline(asked.timeout_ms);
-    let call = Call { shared, headers: &head.headers, asked, grant, arrived, deadline };
+    let call = Call {
+        shared,
+        headers: &head.headers,
+        asked,
+        grant,
+        arrived,
+        deadline,
+    };
     if endpoint == Endpoint::Events {
         return events::subscribe(&call, query, in_flight);
     }
@@ -115,7 +127,11 @@ fn check_size(head: &Parts) -> Result<(), Failure> {
     if uri_bytes > URI_BYTES_MAX {
         return Err(Failure::uri_too_long(URI_BYTES_MAX));
     }
-    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let header_bytes: usize = head
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
     if header_bytes > HEAD_BYTES_MAX {
         return Err(Failure::head_too_large(HEAD_BYTES_MAX));
     }
@@ -124,7 +140,11 @@ fn check_size(head: &Parts) -> Result<(), Failure> {
 
 fn check_method(shared: &Shared, endpoint: Endpoint, method: &Method, target: &str) -> Result<(), Failure> {
     let allowed = endpoint.methods();
-    let is_allowed = if allowed == POST { method == Method::POST } else { matches!(*method, Method::GET | Method::HEAD) };
+    let is_allowed = if allowed == POST {
+        method == Method::POST
+    } else {
+        matches!(*method, Method::GET | Method::HEAD)
+    };
     if is_allowed {
         return Ok(());
     }
@@ -162,7 +182,10 @@ impl Call<'_> {
     /// Reads the request's body, within its bound and before the deadline.
     pub(crate) async fn body(&self, body: Incoming) -> Result<Bytes, Failure> {
         let bytes_max = self.shared.settings.body_bytes_max;
-        let announced = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let announced = self
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if announced.is_some_and(|length| length > bytes_max) {
             return Err(Failure::body_too_large(bytes_max));
         }
@@ -195,14 +218,22 @@ async fn read(call: &Call<'_>, target: &str) -> Result<Response<Body>, Failure> 
 /// Takes a fence and tells its token.
 async fn position(call: &Call<'_>) -> Result<Response<Body>, Failure> {
     let token = call.shared.cache.position(call.deadline).await?;
-    Ok(respond::json(format!("{{\"position\":\"{token}\"}}"), token, Level::FullyConsistent))
+    Ok(respond::json(
+        format!("{{\"position\":\"{token}\"}}"),
+        token,
+        Level::FullyConsistent,
+    ))
 }
 
 /// Gives the published contract.
 fn contract(call: &Call<'_>) -> Response<Body> {
     let (document, etag) = &call.shared.openapi;
     let has_already = call.asked.is_conditional && crate::conditional::has_already(call.headers, etag);
-    let mut response = Response::new(if has_already { Body::empty() } else { Body::from(document.clone()) });
+    let mut response = Response::new(if has_already {
+        Body::empty()
+    } else {
+        Body::from(document.clone())
+    });
     if has_already {
         *response.status_mut() = http::StatusCode::NOT_MODIFIED;
     } else {
@@ -221,7 +252,13 @@ mod tests {
         for path in ["/v1/batch", "/v1/api-keys/resolve", "/v1/sessions/resolve"] {
             assert_eq!(Endpoint::of(path).methods(), POST, "{path}");
         }
-        for path in ["/v1/position", "/v1/events", "/openapi.json", "/v1/users/u1", "/v1/batch/"] {
+        for path in [
+            "/v1/position",
+            "/v1/events",
+            "/openapi.json",
+            "/v1/users/u1",
+            "/v1/batch/",
+        ] {
             assert_eq!(Endpoint::of(path).methods(), GET, "{path}");
         }
     }

@@ -25,11 +25,15 @@ pub(crate) fn subscribe(call: &Call<'_>, query: &str, in_flight: InFlight) -> Re
     let since = since(query, call.headers.get("last-event-id"))?;
     let shared = Arc::clone(call.shared);
     let too_many = || Problem::new(ProblemKind::TooManyRequests, "too many callers follow the events");
-    let place = Arc::clone(&shared.subscribers).try_acquire_owned().map_err(|_| too_many())?;
+    let place = Arc::clone(&shared.subscribers)
+        .try_acquire_owned()
+        .map_err(|_| too_many())?;
     let feed = shared.cache.feed();
     let (replay, to_come) = feed.history().follow(since);
     // Taken after following began: whatever is later than this comes on the stream.
-    let now = feed.token().ok_or_else(|| Failure::unavailable("the sidecar does not know the position yet"))?;
+    let now = feed
+        .token()
+        .ok_or_else(|| Failure::unavailable("the sidecar does not know the position yet"))?;
     let (first, replayed) = match (replay, since) {
         (Replay::Since(changes), Some(since)) => (Event::Heartbeat { position: since }, changes),
         (Replay::Since(changes), None) => (Event::Heartbeat { position: now }, changes),
@@ -55,7 +59,9 @@ pub(crate) fn subscribe(call: &Call<'_>, query: &str, in_flight: InFlight) -> Re
 fn since(query: &str, last_event_id: Option<&HeaderValue>) -> Result<Option<Token>, Failure> {
     let mut since = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let Some(text) = pair.strip_prefix("since=") else { return Err(Failure::malformed("unknown query parameter")) };
+        let Some(text) = pair.strip_prefix("since=") else {
+            return Err(Failure::malformed("unknown query parameter"));
+        };
         if since.is_some() {
             return Err(Failure::malformed("query parameter `since` is given twice"));
         }
@@ -65,7 +71,9 @@ fn since(query: &str, last_event_id: Option<&HeaderValue>) -> Result<Option<Toke
         // An empty id is what a browser has before the first event.
         Some(id) if !id.is_empty() => {
             let token = id.to_str().ok().and_then(|id| id.parse().ok());
-            token.map(Some).ok_or_else(|| Failure::malformed("Last-Event-ID is no token"))
+            token
+                .map(Some)
+                .ok_or_else(|| Failure::malformed("Last-Event-ID is no token"))
         }
         _ => Ok(since),
     }
@@ -124,9 +132,13 @@ impl Subscriber {
 
 fn event_of(change: Change) -> Event {
     match change {
-        Change::Commit { incarnation, row } => {
-            Event::Invalidation { position: Token { incarnation, position: row.position }, tags: row.tags.clone() }
-        }
+        Change::Commit { incarnation, row } => Event::Invalidation {
+            position: Token {
+                incarnation,
+                position: row.position,
+            },
+            tags: row.tags.clone(),
+        },
         Change::Incarnation(position) => Event::Incarnation { position },
         Change::Gap(position) => Event::Gap { position },
     }
@@ -157,13 +169,20 @@ mod tests {
         let (one, two) = (format!("{}-1", "ab".repeat(16)), format!("{}-2", "ab".repeat(16)));
         let told = |query: &str, id: Option<&str>| {
             let id = id.map(|id| HeaderValue::from_str(id).unwrap());
-            since(query, id.as_ref()).map(|token| token.map(|token| token.to_string())).map_err(|failure| failure.problem.status())
+            since(query, id.as_ref())
+                .map(|token| token.map(|token| token.to_string()))
+                .map_err(|failure| failure.problem.status())
         };
         assert_eq!(told("", None), Ok(None));
         assert_eq!(told(&format!("since={one}"), None), Ok(Some(one.clone())));
         assert_eq!(told(&format!("since={one}"), Some(&two)), Ok(Some(two.clone())));
         assert_eq!(told(&format!("since={one}"), Some("")), Ok(Some(one.clone())));
-        for (query, id) in [("since=1", None), ("from=1", None), ("", Some("1")), (&*format!("since={one}&since={one}"), None)] {
+        for (query, id) in [
+            ("since=1", None),
+            ("from=1", None),
+            ("", Some("1")),
+            (&*format!("since={one}&since={one}"), None),
+        ] {
             assert_eq!(told(query, id), Err(400), "{query}");
         }
     }

@@ -11,8 +11,8 @@ mod api;
 mod service;
 mod shared;
 
-mod hit;
 mod dispatch;
+mod hit;
 
 mod api_keys;
 mod batch;

@@ -86,7 +86,13 @@ struct Shared {
 impl Listener {
     /// Begins to watch over connections; they drain when `drain` is cancelled or all tasks are to end. Before that nothing
     /// is accepted that [`Listener::tcp`] and [`Listener::unix`] were not asked to.
-    pub fn new(watch_name: &'static str, limits: Limits, metrics: &Arc<Metrics>, drain: CancellationToken, tasks: &Tasks) -> Self {
+    pub fn new(
+        watch_name: &'static str,
+        limits: Limits,
+        metrics: &Arc<Metrics>,
+        drain: CancellationToken,
+        tasks: &Tasks,
+    ) -> Self {
         let shared = Arc::new(Shared {
             tasks: tasks.clone(),
             metrics: Arc::clone(metrics),
@@ -115,13 +121,23 @@ impl Listener {
     ///
     /// # Errors
     /// The address can't be understood or is taken.
-    pub async fn tcp<S, M>(&self, task: &'static str, label: Label, address: &str, tls: Option<ServerTls>, make: M) -> Result<SocketAddr, ListenError>
+    pub async fn tcp<S, M>(
+        &self,
+        task: &'static str,
+        label: Label,
+        address: &str,
+        tls: Option<ServerTls>,
+        make: M,
+    ) -> Result<SocketAddr, ListenError>
     where
         M: Fn(Peer, Arc<Activity>) -> S + Send + Sync + 'static,
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
     {
-        let failed = |source| ListenError::Tcp { address: address.to_owned(), source };
+        let failed = |source| ListenError::Tcp {
+            address: address.to_owned(),
+            source,
+        };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_address = listener.local_addr().map_err(failed)?;
         let shared = Arc::clone(&self.shared);
@@ -149,7 +165,10 @@ impl Listener {
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
     {
-        let failed = |source| ListenError::Unix { path: PathBuf::from(path), source };
+        let failed = |source| ListenError::Unix {
+            path: PathBuf::from(path),
+            source,
+        };
         let (listener, file): (UnixListener, SocketFile) = socket::bind(path).await.map_err(failed)?;
         let shared = Arc::clone(&self.shared);
         self.shared.tasks.spawn(task, async move {
@@ -190,8 +209,13 @@ enum Stream {
 }
 
 impl Shared {
-    async fn accept_until_drained<S, M, F>(&self, accept: impl Fn() -> F, label: Label, tls: Option<&ServerTls>, make: &M)
-    where
+    async fn accept_until_drained<S, M, F>(
+        &self,
+        accept: impl Fn() -> F,
+        label: Label,
+        tls: Option<&ServerTls>,
+        make: &M,
+    ) where
         F: Future<Output = io::Result<(Stream, Peer)>>,
         M: Fn(Peer, Arc<Activity>) -> S,
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
@@ -200,7 +224,10 @@ impl Shared {
         let mut pause = Backoff::new(ACCEPT_PAUSE_MIN, ACCEPT_PAUSE_MAX);
         let accepting = async {
             loop {
-                let place = Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed");
+                let place = Arc::clone(&self.places)
+                    .acquire_owned()
+                    .await
+                    .expect("the semaphore is never closed");
                 let (stream, peer) = match accept().await {
                     Ok(accepted) => accepted,
                     Err(error) if is_of_the_connection(&error) => continue,
@@ -214,7 +241,14 @@ impl Shared {
                 let activity = self.watch.admit();
                 let service = make(peer, Arc::clone(&activity));
                 let open = Open::new(Arc::clone(&self.metrics), label);
-                let serving = serve(stream, tls.cloned(), service, activity, self.tasks.clone(), self.limits.first_request);
+                let serving = serve(
+                    stream,
+                    tls.cloned(),
+                    service,
+                    activity,
+                    self.tasks.clone(),
+                    self.limits.first_request,
+                );
                 self.tasks.spawn_brief("listener.connection", async move {
                     let _held = (place, open);
                     serving.await;
@@ -228,7 +262,10 @@ impl Shared {
 /// Errors of one connection that was gone before it was accepted; the next one is not concerned.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput | NotConnected)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput | NotConnected
+    )
 }
 
 /// Counts a connection as open for as long as it lives, however it ends.

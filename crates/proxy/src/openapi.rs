@@ -19,7 +19,8 @@ use crate::{hex::hex, settings::ApiSettings};
 pub(crate) fn published(flavour: &Flavour, settings: &ApiSettings) -> (Bytes, HeaderValue) {
     let document = document(flavour, settings).to_string();
     let hash = digest(&SHA256, document.as_bytes());
-    let etag = HeaderValue::try_from(format!("\"{}\"", hex(&hash.as_ref()[..16]))).expect("hexadecimal digits in quotes are a header value");
+    let etag = HeaderValue::try_from(format!("\"{}\"", hex(&hash.as_ref()[..16])))
+        .expect("hexadecimal digits in quotes are a header value");
     (document.into(), etag)
 }
 
@@ -125,21 +126,46 @@ struct ProblemAnswer {
 
 const PROBLEMS: [ProblemAnswer; 12] = [
     plain("400", "Malformed", ProblemKind::Malformed),
-    with_header("401", "Unauthorised", ProblemKind::Unauthorised, ("WWW-Authenticate", "Challenge")),
+    with_header(
+        "401",
+        "Unauthorised",
+        ProblemKind::Unauthorised,
+        ("WWW-Authenticate", "Challenge"),
+    ),
     plain("403", "SecretNeedsToken", ProblemKind::SecretNeedsToken),
     plain("404", "NotFound", ProblemKind::NotFound),
-    with_header("405", "MethodNotAllowed", ProblemKind::MethodNotAllowed, ("Allow", "Allow")),
+    with_header(
+        "405",
+        "MethodNotAllowed",
+        ProblemKind::MethodNotAllowed,
+        ("Allow", "Allow"),
+    ),
     plain("413", "TooLarge", ProblemKind::TooLarge),
     plain("414", "UriTooLong", ProblemKind::TooLarge),
-    with_header("429", "TooManyRequests", ProblemKind::TooManyRequests, ("Retry-After", "RetryAfter")),
+    with_header(
+        "429",
+        "TooManyRequests",
+        ProblemKind::TooManyRequests,
+        ("Retry-After", "RetryAfter"),
+    ),
     plain("431", "HeadTooLarge", ProblemKind::TooLarge),
     plain("500", "Internal", ProblemKind::Internal),
-    with_header("503", "Unavailable", ProblemKind::Unavailable, ("Retry-After", "RetryAfter")),
+    with_header(
+        "503",
+        "Unavailable",
+        ProblemKind::Unavailable,
+        ("Retry-After", "RetryAfter"),
+    ),
     plain("504", "DeadlineExceeded", ProblemKind::DeadlineExceeded),
 ];
 
 const fn plain(status: &'static str, name: &'static str, kind: ProblemKind) -> ProblemAnswer {
-    ProblemAnswer { status, name, kind, header: None }
+    ProblemAnswer {
+        status,
+        name,
+        kind,
+        header: None,
+    }
 }
 
 const fn with_header(
@@ -148,7 +174,12 @@ const fn with_header(
     kind: ProblemKind,
     header: (&'static str, &'static str),
 ) -> ProblemAnswer {
-    ProblemAnswer { status, name, kind, header: Some(header) }
+    ProblemAnswer {
+        status,
+        name,
+        kind,
+        header: Some(header),
+    }
 }
 
 fn problems() -> Value {
@@ -169,7 +200,9 @@ fn problems() -> Value {
 fn refer(statuses: &[&str]) -> Map<String, Value> {
     let known = PROBLEMS.iter().filter(|answer| statuses.contains(&answer.status));
     let reference = |name: &str| json!({ "$ref": format!("#/components/responses/{name}") });
-    known.map(|answer| (answer.status.to_owned(), reference(answer.name))).collect()
+    known
+        .map(|answer| (answer.status.to_owned(), reference(answer.name)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -224,7 +257,10 @@ sql = '''SELECT (SELECT to_json(u.id) FROM app."user" u WHERE u.email = $1) AS b
                 Value::Object(members) => {
                     if let Some(reference) = members.get("$ref").and_then(Value::as_str) {
                         *seen += 1;
-                        assert!(document.pointer(reference.strip_prefix('#').unwrap()).is_some(), "{reference}");
+                        assert!(
+                            document.pointer(reference.strip_prefix('#').unwrap()).is_some(),
+                            "{reference}"
+                        );
                     }
                     members.values().for_each(|value| visit(value, document, seen));
                 }
@@ -240,8 +276,14 @@ sql = '''SELECT (SELECT to_json(u.id) FROM app."user" u WHERE u.email = $1) AS b
     #[test]
     fn operations_have_names_of_their_own() {
         let document = example();
-        let methods = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
-        let names: Vec<_> = methods.map(|operation| operation["operationId"].as_str().unwrap().to_owned()).collect();
+        let methods = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|path| path.as_object().unwrap().values());
+        let names: Vec<_> = methods
+            .map(|operation| operation["operationId"].as_str().unwrap().to_owned())
+            .collect();
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");
     }

@@ -34,25 +34,47 @@ impl Failure {
     }
 
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..ProblemKind::MethodNotAllowed.into() }
+        Self {
+            allow: Some(allow),
+            ..ProblemKind::MethodNotAllowed.into()
+        }
     }
 
     pub(crate) fn unauthorised(challenge: &'static str) -> Self {
-        Self { challenge: Some(challenge), ..ProblemKind::Unauthorised.into() }
+        Self {
+            challenge: Some(challenge),
+            ..ProblemKind::Unauthorised.into()
+        }
     }
 
     pub(crate) fn uri_too_long(bytes_max: usize) -> Self {
-        let problem = Problem::new(ProblemKind::TooLarge, format!("path and query are longer than {bytes_max} bytes"));
-        Self { status: Some(StatusCode::URI_TOO_LONG), ..problem.into() }
+        let problem = Problem::new(
+            ProblemKind::TooLarge,
+            format!("path and query are longer than {bytes_max} bytes"),
+        );
+        Self {
+            status: Some(StatusCode::URI_TOO_LONG),
+            ..problem.into()
+        }
     }
 
     pub(crate) fn head_too_large(bytes_max: usize) -> Self {
-        let problem = Problem::new(ProblemKind::TooLarge, format!("the headers are larger than {bytes_max} bytes"));
-        Self { status: Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE), ..problem.into() }
+        let problem = Problem::new(
+            ProblemKind::TooLarge,
+            format!("the headers are larger than {bytes_max} bytes"),
+        );
+        Self {
+            status: Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            ..problem.into()
+        }
     }
 
     pub(crate) fn body_too_large(bytes_max: u64) -> Self {
-        Problem::new(ProblemKind::TooLarge, format!("the body is larger than {bytes_max} bytes")).into()
+        Problem::new(
+            ProblemKind::TooLarge,
+            format!("the body is larger than {bytes_max} bytes"),
+        )
+        .into()
     }
 
     pub(crate) fn unavailable(detail: &'static str) -> Self {
@@ -93,7 +115,12 @@ fn with_status(body: &[u8], status: StatusCode) -> Vec<u8> {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem, status: None, allow: None, challenge: None }
+        Self {
+            problem,
+            status: None,
+            allow: None,
+            challenge: None,
+        }
     }
 }
 
@@ -120,10 +147,14 @@ impl From<ReadError> for Failure {
                 tracing::debug!(error = chain(&error), "a read missed its deadline");
                 return ProblemKind::DeadlineExceeded.into();
             }
-            ReadError::Entitlement(FeedError::TokenAhead) => "the token lies ahead of the primary: it is of another time line, or made up",
+            ReadError::Entitlement(FeedError::TokenAhead) => {
+                "the token lies ahead of the primary: it is of another time line, or made up"
+            }
             ReadError::Entitlement(FeedError::Starting) => "the sidecar is starting",
             ReadError::Entitlement(FeedError::ShuttingDown) => "the sidecar is shutting down",
-            ReadError::Entitlement(FeedError::Verification(_)) => "the installation could not be verified; /readyz says why",
+            ReadError::Entitlement(FeedError::Verification(_)) => {
+                "the installation could not be verified; /readyz says why"
+            }
             ReadError::Entitlement(_) => "the primary does not answer",
             ReadError::Fill(cause) if cause.is_disconnect() => "the primary does not answer",
             ReadError::Fill(_) => {
@@ -140,7 +171,10 @@ impl From<ReadError> for Failure {
 
 /// The whole chain of causes in one line.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    successors(Some(error), |error| (**error).source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    successors(Some(error), |error| (**error).source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 #[cfg(test)]
@@ -150,8 +184,13 @@ mod tests {
     fn told(failure: Failure) -> (u16, String, Vec<(String, String)>) {
         let body = String::from_utf8(failure.problem.to_json()).unwrap();
         let response = failure.into_response();
-        let header = |(name, value): (&http::HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap().to_owned());
-        (response.status().as_u16(), body, response.headers().iter().map(header).collect())
+        let header =
+            |(name, value): (&http::HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap().to_owned());
+        (
+            response.status().as_u16(),
+            body,
+            response.headers().iter().map(header).collect(),
+        )
     }
 
     #[test]
@@ -182,6 +221,9 @@ mod tests {
     fn body_and_status_line_agree_where_http_is_more_exact() {
         let body = with_status(&Failure::uri_too_long(9).problem.to_json(), StatusCode::URI_TOO_LONG);
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((&body["status"], &body["type"]), (&414.into(), &"urn:neverstale:problem:too-large".into()));
+        assert_eq!(
+            (&body["status"], &body["type"]),
+            (&414.into(), &"urn:neverstale:problem:too-large".into())
+        );
     }
 }

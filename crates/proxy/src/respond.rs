@@ -18,15 +18,27 @@ static NOT_FOUND: LazyLock<Bytes> = LazyLock::new(|| Problem::from(ProblemKind::
 /// Responds with an answer: 200, 304 or 404. Allocates the table of headers and nothing else.
 pub(crate) fn answer(answer: &Answer, asked: &Asked<'_>, request_headers: &HeaderMap) -> Response<Body> {
     let mut response = entry(&answer.entry, answer.token, answer.kept, asked, request_headers);
-    response.headers_mut().insert(names::CACHE_STATUS, names::cache_status(answer.source));
+    response
+        .headers_mut()
+        .insert(names::CACHE_STATUS, names::cache_status(answer.source));
     response
 }
 
 /// Responds with an entry, wherever it came from.
-pub(crate) fn entry(entry: &Entry, token: Token, kept: Level, asked: &Asked<'_>, request_headers: &HeaderMap) -> Response<Body> {
+pub(crate) fn entry(
+    entry: &Entry,
+    token: Token,
+    kept: Level,
+    asked: &Asked<'_>,
+    request_headers: &HeaderMap,
+) -> Response<Body> {
     // Conditions are for what would be a 200 (RFC 9110 §13.2.1).
     let (status, body, content_type) = if !entry.is_found {
-        (StatusCode::NOT_FOUND, Body::from(NOT_FOUND.clone()), Some(names::PROBLEM))
+        (
+            StatusCode::NOT_FOUND,
+            Body::from(NOT_FOUND.clone()),
+            Some(names::PROBLEM),
+        )
     } else if asked.is_conditional && has_already(request_headers, &entry.etag) {
         (StatusCode::NOT_MODIFIED, Body::empty(), None)
     } else {

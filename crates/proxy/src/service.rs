@@ -37,7 +37,11 @@ impl Service<Request<Incoming>> for ApiService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.activity.began(request.version());
-        let manner = Manner { label: label(self.peer), version: request.version(), is_head: request.method() == Method::HEAD };
+        let manner = Manner {
+            label: label(self.peer),
+            version: request.version(),
+            is_head: request.method() == Method::HEAD,
+        };
         if let Some(response) = hit::answer(&self.shared, self.peer, &request) {
             return Either::Left(ready(Ok(manner.finish(&self.shared, response))));
         }
@@ -82,7 +86,9 @@ impl Manner {
             without_body(&mut response);
         }
         if shared.is_draining.load(Ordering::Relaxed) && self.version < Version::HTTP_2 {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+                .headers_mut()
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

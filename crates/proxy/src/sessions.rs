@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{body::Body, dispatch::Call, problem::Failure, respond, watched::Watched};
+use claims::Mfa;
 pub(crate) use claims::{Claims, Verifier};
 
 /// Longer tokens are refused.
@@ -54,17 +55,26 @@ struct Account {
     active: Option<bool>,
     #[serde(default)]
     session_stamp: serde_json::Value,
+    /// Missing where the application knows no second factor.
+    mfa: Option<Mfa>,
 }
 
 pub(crate) async fn resolve(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Failure> {
     let sessions = call.shared.sessions.as_ref().ok_or(ProblemKind::NotInThisSchema)?;
     let body = call.body(body).await?;
-    let question: Question = serde_json::from_slice(&body).map_err(|_| Failure::malformed("the body is not {\"token\": \"…\"}"))?;
+    let question: Question =
+        serde_json::from_slice(&body).map_err(|_| Failure::malformed("the body is not {\"token\": \"…\"}"))?;
     if question.token.is_empty() || question.token.len() > TOKEN_BYTES_MAX {
         return Err(Failure::malformed("token is not a text of 1 to 8192 bytes"));
     }
-    let verifier = sessions.verifier.as_ref().ok_or_else(|| Failure::unavailable("sessions can't be verified: api.session_secret is not set"))?;
-    let claims = verifier.load().verify(&question.token, &sessions.rules).filter(|claims| claims.are_timely(sessions.clock.wall_ms()));
+    let verifier = sessions
+        .verifier
+        .as_ref()
+        .ok_or_else(|| Failure::unavailable("sessions can't be verified: api.session_secret is not set"))?;
+    let claims = verifier
+        .load()
+        .verify(&question.token, &sessions.rules)
+        .filter(|claims| claims.are_timely(sessions.clock.wall_ms()));
     let claims = claims.ok_or_else(no_session)?;
     let read = sessions.read(call, &claims)?;
     let (answer, ()) = futures_util::try_join!(call.read(&read), sessions.check_revocations(&claims))?;
@@ -77,16 +87,23 @@ impl Sessions {
         if id.len() > ID_BYTES_MAX || id.contains('\0') {
             return Err(no_session());
         }
-        let read = call.shared.router.read_of(&self.rules.view, &format!("sessions:{id}"), &[id]);
+        let read = call
+            .shared
+            .router
+            .read_of(&self.rules.view, &format!("sessions:{id}"), &[id]);
         read.ok_or_else(|| ProblemKind::NotInThisSchema.into())
     }
 
     /// Asks the application's Redis; nothing is remembered, because nothing would tell us of a change.
     async fn check_revocations(&self, claims: &Claims) -> Result<(), Failure> {
-        let unknown = || Failure::unavailable("whether the session is revoked can't be known now: Redis does not answer");
-        let Some(revocations) = &self.revocations else { return Ok(()) };
+        let unknown =
+            || Failure::unavailable("whether the session is revoked can't be known now: Redis does not answer");
+        let Some(revocations) = &self.revocations else {
+            return Ok(());
+        };
         let redis = revocations.redis.as_ref();
-        let redis = redis.ok_or_else(|| Failure::unavailable("whether a session is revoked can't be known: redis.url is not set"))?;
+        let redis = redis
+            .ok_or_else(|| Failure::unavailable("whether a session is revoked can't be known: redis.url is not set"))?;
         let prefix = &revocations.key_prefix;
         let of_token = async {
             match &claims.token_id {
@@ -94,7 +111,11 @@ impl Sessions {
                 None => KeyAnswer::Absent,
             }
         };
-        let of_user = async { redis.get(&format!("{prefix}:auth:user:{}:revoked_at", claims.user_id)).await };
+        let of_user = async {
+            redis
+                .get(&format!("{prefix}:auth:user:{}:revoked_at", claims.user_id))
+                .await
+        };
         match futures_util::join!(of_token, of_user) {
             (KeyAnswer::Value(_), _) => Err(no_session()),
             (KeyAnswer::Absent, KeyAnswer::Absent) => Ok(()),
@@ -119,11 +140,16 @@ fn judge(call: &Call<'_>, rules: &SessionRules, claims: &Claims, answer: &Answer
     })?;
     let is_current = rules.stamp_claim.is_none() || claims.stamp == account.session_stamp;
     let user = account.user.filter(|user| user.get() != "null");
-    let (Some(user), Some(true), true) = (user, account.active, is_current) else { return Err(no_session()) };
+    let has_factors = account.mfa.is_none_or(|mfa| claims.satisfies(mfa));
+    let (Some(user), Some(true), true, true) = (user, account.active, is_current, has_factors) else {
+        return Err(no_session());
+    };
     let body = Box::<str>::from(user).into_boxed_bytes().into_vec().into();
     let entry = Entry::new(answer.entry.stamp.clone(), Some(body), false);
     let mut response = respond::entry(&entry, answer.token, answer.kept, &call.asked, call.headers);
-    response.headers_mut().insert(crate::names::CACHE_STATUS, crate::names::cache_status(answer.source));
+    response
+        .headers_mut()
+        .insert(crate::names::CACHE_STATUS, crate::names::cache_status(answer.source));
     Ok(response)
 }
 

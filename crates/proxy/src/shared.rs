@@ -13,7 +13,7 @@ use neverstale_lifecycle::CancellationToken;
 use neverstale_telemetry::Metrics;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{access::Access, settings::ApiSettings, sessions::Sessions};
+use crate::{access::Access, sessions::Sessions, settings::ApiSettings};
 
 pub(crate) struct Shared {
     pub(crate) cache: Arc<Cache>,
@@ -37,7 +37,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// Gives the deadline of a request that arrives now: as asked, within the bound.
     pub(crate) fn deadline(&self, timeout_ms: Option<u64>) -> Instant {
-        let timeout_ms = timeout_ms.unwrap_or(self.settings.timeout_ms_default).min(self.settings.timeout_ms_max);
+        let timeout_ms = timeout_ms
+            .unwrap_or(self.settings.timeout_ms_default)
+            .min(self.settings.timeout_ms_max);
         Instant::now() + Duration::from_millis(timeout_ms)
     }
 }

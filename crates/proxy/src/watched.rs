@@ -32,7 +32,10 @@ impl<T: Send + Sync + 'static> Watched<T> {
         P: Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     {
         let mut contents = read(&paths)?;
-        let parsed = parse(&contents).map_err(|reason| FileError::Useless { path: paths[0].clone(), reason })?;
+        let parsed = parse(&contents).map_err(|reason| FileError::Useless {
+            path: paths[0].clone(),
+            reason,
+        })?;
         let current = Arc::new(ArcSwap::from_pointee(parsed));
         let watched = Self(Arc::clone(&current));
         let shutdown = tasks.shutdown();
@@ -84,6 +87,11 @@ impl<T> Watched<T> {
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
-    let read = |path: &PathBuf| fs::read(path).map_err(|source| FileError::Unreadable { path: path.clone(), source });
+    let read = |path: &PathBuf| {
+        fs::read(path).map_err(|source| FileError::Unreadable {
+            path: path.clone(),
+            source,
+        })
+    };
     paths.iter().map(read).collect()
 }

@@ -133,7 +133,7 @@ impl World {
             feed,
             fills: FillPool::new(target, None, limit, limit, 2, &self.flavour),
             flavour: Arc::clone(&self.flavour),
-            l1: L1::new(&L1Settings::default()),
+            l1: L1::new(&L1Settings::default(), Arc::clone(&metrics)),
             l2,
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),

@@ -57,7 +57,10 @@ where
     let mut builder = auto::Builder::new(Streams(tasks));
     // Answers to pipelined requests leave together.
     builder.http1().pipeline_flush(true).max_buf_size(READ_BUFFER_BYTES);
-    builder.http2().max_concurrent_streams(STREAMS_MAX).max_header_list_size(HEADER_LIST_BYTES);
+    builder
+        .http2()
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_LIST_BYTES);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut is_draining = false;
     let ended = poll_fn(|context| {

@@ -12,8 +12,12 @@ use tokio::{
 
 use super::*;
 
-const LIMITS: Limits =
-    Limits { connections_max: 2, first_request: Duration::from_secs(2), idle: Duration::from_mins(1), drain_quiet: Duration::from_millis(100) };
+const LIMITS: Limits = Limits {
+    connections_max: 2,
+    first_request: Duration::from_secs(2),
+    idle: Duration::from_mins(1),
+    drain_quiet: Duration::from_millis(100),
+};
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 struct Running {
@@ -24,7 +28,10 @@ struct Running {
     metrics: Arc<Metrics>,
 }
 
-fn ok(_: Peer, activity: Arc<Activity>) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = impl Send> + Send {
+fn ok(
+    _: Peer,
+    activity: Arc<Activity>,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = impl Send> + Send {
     service_fn(move |request: Request<Incoming>| {
         activity.began(request.version());
         ready(Ok(Response::new(Body::from(Bytes::from_static(b"ok")))))
@@ -32,21 +39,37 @@ fn ok(_: Peer, activity: Arc<Activity>) -> impl Service<Request<Incoming>, Respo
 }
 
 async fn running(socket: Option<&Path>) -> Running {
-    let (tasks, metrics) = (Tasks::new(Readiness::new("start", "starting"), || {}), Arc::new(Metrics::new("0")));
+    let (tasks, metrics) = (
+        Tasks::new(Readiness::new("start", "starting"), || {}),
+        Arc::new(Metrics::new("0")),
+    );
     let drain = CancellationToken::new();
     let listener = Listener::new("test.watch", LIMITS, &metrics, drain.clone(), &tasks);
-    let address = listener.tcp("test.tcp", Label::Api, "127.0.0.1:0", None, ok).await.unwrap();
+    let address = listener
+        .tcp("test.tcp", Label::Api, "127.0.0.1:0", None, ok)
+        .await
+        .unwrap();
     if let Some(path) = socket {
         listener.unix("test.socket", Label::ApiSocket, path, ok).await.unwrap();
     }
-    Running { listener, address, drain, tasks, metrics }
+    Running {
+        listener,
+        address,
+        drain,
+        tasks,
+        metrics,
+    }
 }
 
 /// Reads answers until `count` of them have come.
 async fn read_answers(stream: &mut (impl tokio::io::AsyncRead + Unpin), count: usize) -> String {
     let mut read = Vec::new();
     while String::from_utf8_lossy(&read).matches("\r\n\r\nok").count() < count {
-        assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "the connection ended early");
+        assert_ne!(
+            stream.read_buf(&mut read).await.unwrap(),
+            0,
+            "the connection ended early"
+        );
     }
     String::from_utf8(read).unwrap()
 }
@@ -88,9 +111,16 @@ async fn draining_ends_quiet_connections_and_the_socket_file() {
     stream.write_all(REQUEST).await.unwrap();
     read_answers(&mut stream, 1).await;
     running.drain.cancel();
-    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "the quiet connection is closed, not reset");
+    assert_eq!(
+        stream.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "the quiet connection is closed, not reset"
+    );
     running.listener.drained().await;
-    assert_eq!(running.tasks.join(Duration::from_secs(5)).await, neverstale_lifecycle::Joined::InTime);
+    assert_eq!(
+        running.tasks.join(Duration::from_secs(5)).await,
+        neverstale_lifecycle::Joined::InTime
+    );
     assert!(!path.exists());
     assert!(TcpStream::connect(running.address).await.is_err());
 }

@@ -29,7 +29,12 @@ impl ServerTls {
     /// The files can't be read, or do not hold a certificate and its key.
     pub fn load(task: &'static str, files: TlsFiles, tasks: &Tasks) -> Result<Self, ListenError> {
         let TlsFiles { cert_file, key_file } = files;
-        let watched = Watched::start(task, vec![cert_file, key_file], |contents| config(&contents[0], &contents[1]), tasks);
+        let watched = Watched::start(
+            task,
+            vec![cert_file, key_file],
+            |contents| config(&contents[0], &contents[1]),
+            tasks,
+        );
         watched.map(Self).map_err(ListenError::File)
     }
 

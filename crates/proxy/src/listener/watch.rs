@@ -4,9 +4,7 @@
 //! nothing is held for ever.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -38,7 +36,10 @@ struct Watched {
 
 impl Watch {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, watched: Mutex::default() }
+        Self {
+            limits,
+            watched: Mutex::default(),
+        }
     }
 
     /// Begins to watch a new connection, which lives as long as the result.
@@ -49,7 +50,11 @@ impl Watch {
             // Before it grows, those are forgotten that have ended since the last look.
             watched.retain(|one| one.activity.strong_count() > 0);
         }
-        watched.push(Watched { activity: Arc::downgrade(&activity), requests: 0, active_at: Instant::now() });
+        watched.push(Watched {
+            activity: Arc::downgrade(&activity),
+            requests: 0,
+            active_at: Instant::now(),
+        });
         activity
     }
 
@@ -78,7 +83,9 @@ impl Watch {
         let now = Instant::now();
         let mut watched = self.lock();
         watched.retain_mut(|one| {
-            let Some(activity) = one.activity.upgrade() else { return false };
+            let Some(activity) = one.activity.upgrade() else {
+                return false;
+            };
             let requests = activity.requests();
             if activity.is_busy() || requests != one.requests {
                 one.requests = requests;
@@ -98,7 +105,9 @@ impl Watch {
     }
 
     fn due(&self, requests: u64, silence: Duration) -> Told {
-        let Limits { first_request, idle, .. } = self.limits;
+        let Limits {
+            first_request, idle, ..
+        } = self.limits;
         if (requests == 0 && silence >= first_request) || silence >= idle + DRAIN_MAX {
             Told::Close
         } else if silence >= idle {
@@ -122,7 +131,12 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn watch() -> Watch {
-        Watch::new(Limits { connections_max: 9, first_request: 2 * SECOND, idle: 5 * SECOND, drain_quiet: SECOND })
+        Watch::new(Limits {
+            connections_max: 9,
+            first_request: 2 * SECOND,
+            idle: 5 * SECOND,
+            drain_quiet: SECOND,
+        })
     }
 
     fn told(activity: &Activity) -> Told {
@@ -159,7 +173,10 @@ mod tests {
         let in_flight = busy.in_flight();
         let since = Instant::now();
         watch.look(Some(since));
-        assert_eq!([told(&one), told(&two), told(&busy)], [Told::Nothing, Told::Drain, Told::Nothing]);
+        assert_eq!(
+            [told(&one), told(&two), told(&busy)],
+            [Told::Nothing, Told::Drain, Told::Nothing]
+        );
         tokio::time::advance(SECOND).await;
         watch.look(Some(since));
         assert_eq!([told(&one), told(&busy)], [Told::Drain, Told::Nothing]);

@@ -18,9 +18,17 @@ pub(super) fn paths(flavour: &Flavour, settings: &ApiSettings) -> Value {
             paths.insert(template(path.as_str()), json!({ "get": read(view, path.as_str()) }));
         }
     }
-    let named: Vec<&str> = flavour.views.iter().filter(|view| is_reached_by_name(flavour, view)).map(|view| view.name.as_str()).collect();
+    let named: Vec<&str> = flavour
+        .views
+        .iter()
+        .filter(|view| is_reached_by_name(flavour, view))
+        .map(|view| view.name.as_str())
+        .collect();
     if !named.is_empty() {
-        paths.insert("/v1/views/{view}/{key}".to_owned(), json!({ "get": read_by_name(&named) }));
+        paths.insert(
+            "/v1/views/{view}/{key}".to_owned(),
+            json!({ "get": read_by_name(&named) }),
+        );
     }
     if flavour.view_named(api_keys::VIEW).is_some() {
         paths.insert("/v1/api-keys/resolve".to_owned(), json!({ "post": resolve_api_key() }));
@@ -47,7 +55,9 @@ fn template(path: &str) -> String {
 }
 
 fn read(view: &View, path: &str) -> Value {
-    let variables = view.path_variables().map(|name| path_parameter(name, path.contains(&format!("{{{name}...}}"))));
+    let variables = view
+        .path_variables()
+        .map(|name| path_parameter(name, path.contains(&format!("{{{name}...}}"))));
     let queries = view.params.iter().filter_map(|param| match param {
         Param::Query { name, default } => Some(query_parameter(name, default)),
         Param::Path(_) | Param::Option(_) | Param::Settings => None,
@@ -64,7 +74,10 @@ fn read(view: &View, path: &str) -> Value {
 
 fn read_by_name(names: &[&str]) -> Value {
     let view = json!({ "name": "view", "in": "path", "required": true, "schema": { "type": "string", "enum": names } });
-    let parameters: Vec<_> = [view, path_parameter("key", true)].into_iter().chain(common()).collect();
+    let parameters: Vec<_> = [view, path_parameter("key", true)]
+        .into_iter()
+        .chain(common())
+        .collect();
     json!({
         "operationId": "read-by-name",
         "summary": "Reads a view of the flavour by its name",
@@ -224,16 +237,25 @@ fn read_responses(schema: &Value, is_secret: bool) -> Value {
     let ok = json!({ "description": "The answer.", "headers": headers.clone(), "content": { "application/json": { "schema": schema } } });
     let not_modified = json!({ "description": "The caller has it already.", "headers": headers });
     let secret: &[&str] = if is_secret { &["403"] } else { &[] };
-    responses(&[("200", ok), ("304", not_modified)], &[&ANY, &ASKING, &["404"], secret])
+    responses(
+        &[("200", ok), ("304", not_modified)],
+        &[&ANY, &ASKING, &["404"], secret],
+    )
 }
 
 fn responses(own: &[(&str, Value)], problems: &[&[&str]]) -> Value {
-    let mut all: Map<String, Value> = own.iter().map(|(status, response)| ((*status).to_owned(), response.clone())).collect();
+    let mut all: Map<String, Value> = own
+        .iter()
+        .map(|(status, response)| ((*status).to_owned(), response.clone()))
+        .collect();
     all.extend(refer(&problems.concat()));
     Value::Object(all)
 }
 
 fn with(mut responses: Value, problems: &[&str]) -> Value {
-    responses.as_object_mut().expect("responses are an object").extend(refer(problems));
+    responses
+        .as_object_mut()
+        .expect("responses are an object")
+        .extend(refer(problems));
     responses
 }

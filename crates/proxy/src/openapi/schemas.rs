@@ -97,7 +97,9 @@ pub(super) fn of_path(path: &str) -> Value {
         "/v1/users/{id}/groups" => json!({ "type": "array", "items": object(&["id", "name"]) }),
         "/v1/users/{id}/permissions" => object(&[]),
         "/v1/users/{id}/settings" => object(&["values"]),
-        "/v1/users/{id}/settings/{path...}" | "/v1/users/{id}/virtual-keys/{path...}" => object(&["path", "value", "source"]),
+        "/v1/users/{id}/settings/{path...}" | "/v1/users/{id}/virtual-keys/{path...}" => {
+            object(&["path", "value", "source"])
+        }
         _ => json!(true),
     }
 }

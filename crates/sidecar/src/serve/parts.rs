@@ -113,7 +113,7 @@ pub(super) fn cache(
         settings.database.fill_connections as usize,
         flavour,
     );
-    let l1 = L1::new(&settings.l1);
+    let l1 = L1::new(&settings.l1, Arc::clone(metrics));
     let (flavour, metrics, tasks) = (Arc::clone(flavour), Arc::clone(metrics), tasks.clone());
     Ok(Cache::new(CacheParts {
         feed,
