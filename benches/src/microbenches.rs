@@ -9,6 +9,7 @@ use neverstale_cache::{Entry, L1, L1Settings};
 use neverstale_coherence::{
     Entitlement, Exceptions, Incarnation, Mark, Moment, Position, Row, Stamp, Tag, TagTable, World,
 };
+use neverstale_telemetry::Metrics;
 
 use crate::{
     house::House,
@@ -40,10 +41,13 @@ pub(crate) fn measure(house: &House) -> Section {
     let now = Moment::default();
     let at = |n: u64| (spread(n).0 % ENTRIES) as usize;
 
-    let l1 = L1::new(&L1Settings {
-        bytes_max: 1 << 30,
-        ..L1Settings::default()
-    }, std::sync::Arc::new(neverstale_telemetry::Metrics::new("bench")));
+    let l1 = L1::new(
+        &L1Settings {
+            bytes_max: 1 << 30,
+            ..L1Settings::default()
+        },
+        std::sync::Arc::new(neverstale_telemetry::Metrics::new("bench")),
+    );
     let keys: Vec<String> = (0..ENTRIES).map(|n| format!("/v1/users/u{n}")).collect();
     let body = Bytes::from(vec![b'x'; 130]);
     for (key, stamp) in keys.iter().zip(&stamps) {

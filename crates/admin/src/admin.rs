@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use neverstale_cache::Cache;
 use neverstale_lifecycle::{CancellationToken, Readiness, Tasks};
 use neverstale_proxy::{
     FileError, ListenError, Tokens, Watched,
-    listener::{Activity, Limits, Listener, Peer},
+    listener::{Activity, Limits, Listener, Peer, ServerTls},
 };
 use neverstale_redis::Redis;
 use neverstale_telemetry::{Listener as Label, Metrics};
@@ -29,16 +29,8 @@ const IDLE: Duration = Duration::from_mins(3);
 
 /// Everything that the `admin` listener is made of.
 pub struct AdminParts {
-    /// Shows what it knows.
-    pub cache: Arc<Cache>,
-    /// L2's connections; none when no URL is set.
-    pub redis: Option<Redis>,
-    /// Whether values in L2 are sealed.
-    pub is_l2_sealed: bool,
-    /// The bound of L1: `cache.l1.bytes_max`.
-    pub l1_bytes_max: u64,
-    /// What is installed, as far as it was known at the start; whether it is sound now is seen by the feed.
-    pub installation: InstallationStatus,
+    /// What is shown, from the moment on when the schema is known; probes answer before.
+    pub shown: Arc<OnceLock<Shown>>,
     /// Why the process is not ready.
     pub readiness: Readiness,
     /// All numbers.
@@ -51,6 +43,20 @@ pub struct AdminParts {
     pub drain: CancellationToken,
     /// Cancelled by `POST /quitquitquit`.
     pub quit: CancellationToken,
+}
+
+/// What reads are answered with.
+pub struct Shown {
+    /// Shows what it knows.
+    pub cache: Arc<Cache>,
+    /// L2's connections; none when no URL is set.
+    pub redis: Option<Redis>,
+    /// Whether values in L2 are sealed.
+    pub is_l2_sealed: bool,
+    /// The bound of L1: `cache.l1.bytes_max`.
+    pub l1_bytes_max: u64,
+    /// What is installed, as far as it was known at the start; whether it is sound now is seen by the feed.
+    pub installation: InstallationStatus,
 }
 
 /// The `admin` listener can't be started.
@@ -105,6 +111,8 @@ impl Admin {
             tasks.shutdown(),
         );
         tasks.spawn("admin.readiness", watching);
+        let (cert, key) = (parts.settings.tls_cert_file.as_ref(), parts.settings.tls_key_file.as_ref());
+        let tls = ServerTls::where_named("admin.certificate", cert, key, tasks)?;
         let limits = Limits {
             connections_max: parts.settings.connections_max as usize,
             first_request: FIRST_REQUEST,
@@ -127,7 +135,7 @@ impl Admin {
             }
         };
         let local_addr = listener
-            .tcp("admin.tcp", Label::Admin, &shared.parts.settings.listen, None, make)
+            .tcp("admin.tcp", Label::Admin, &shared.parts.settings.listen, tls, make)
             .await?;
         tracing::info!(address = %local_addr, "the admin listens");
         Ok(AdminHandle { local_addr })

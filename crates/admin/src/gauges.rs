@@ -6,18 +6,17 @@ use neverstale_changefeed::Serving;
 use neverstale_coherence::Moment;
 use neverstale_redis::{Availability, Phase};
 
-use crate::admin::Shared;
+use crate::admin::{Shared, Shown};
 
 /// Sets the gauges of L1, L2 and the lease to what they are now.
 pub(crate) fn refresh(shared: &Shared) {
-    let (cache, metrics) = (&shared.parts.cache, &shared.parts.metrics);
+    let Some(Shown { cache, redis, .. }) = shared.parts.shown.get() else { return };
+    let metrics = &shared.parts.metrics;
     let (entries, bytes) = cache.l1().size();
     metrics.l1_entries.set(entries as i64);
     metrics.l1_bytes.set(bytes as i64);
     cache.feed().note_gauges();
-    let is_avoided = shared
-        .parts
-        .redis
+    let is_avoided = redis
         .as_ref()
         .is_some_and(|redis| redis.phase() != Phase::Closed || redis.availability() == Availability::Avoided);
     metrics.l2_breaker_open.set(i64::from(is_avoided));

@@ -13,5 +13,5 @@ mod page;
 mod status;
 mod tags;
 
-pub use admin::{Admin, AdminError, AdminHandle, AdminParts};
+pub use admin::{Admin, AdminError, AdminHandle, AdminParts, Shown};
 pub use settings::AdminSettings;

@@ -7,6 +7,10 @@ neverstale_settings::section! {
     listen: String = "0.0.0.0:7381", unit "address:port", when "the port is taken, or nobody outside of the pod should ask";
     /// Names a file of bearer tokens, one a line; a caller with one of them may end the process from outside of the pod.
     token_file: Option<PathBuf> = None, unit "path", when "something outside of the pod must end the process by POST /quitquitquit", live;
+    /// Names a file of certificates in PEM form, the listener's own first; with it the listener speaks TLS only.
+    tls_cert_file: Option<PathBuf> = None, unit "path", when "probes and scrapers may cross the network in TLS only", live;
+    /// Names the file of the certificate's key in PEM form.
+    tls_key_file: Option<PathBuf> = None, unit "path", when "tls_cert_file is set", live;
     /// Limits the open connections; more wait to be accepted.
     connections_max: u32 = 64, unit "connections", range 1..=10_000, when "many scrapers and browsers ask at once";
 }

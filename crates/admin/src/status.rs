@@ -1,9 +1,9 @@
 //! What `/status` tells: the shape of `wire`, and beside it what only the page needs.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use neverstale_cache::L1;
-use neverstale_changefeed::Standing;
+use neverstale_changefeed::{Feed, Standing};
 use neverstale_redis::{Phase, Redis};
 use neverstale_telemetry::{AuditOutcome, Level, Metrics, ReadOutcome};
 use neverstale_wire::{
@@ -54,21 +54,18 @@ struct ChangeReport {
 pub(crate) fn report(shared: &Shared) -> Report {
     let parts = &shared.parts;
     let reads = reads(&parts.metrics);
-    let feed = parts.cache.feed();
-    let standing = feed.standing();
-    let (standing, standing_reason) = match &**standing {
-        Standing::Serving(_) => ("serving", None),
-        Standing::Bypass { reason, .. } => ("bypass", Some(reason.to_string())),
-        Standing::Down(error) => ("down", Some(error.to_string())),
+    let shown = parts.shown.get();
+    let standing = shown.map(|shown| Arc::clone(&shown.cache.feed().standing()));
+    let (standing, standing_reason, lease_has_exceptions) = match standing.as_deref() {
+        Some(Standing::Serving(serving)) => ("serving", None, !serving.lease().except.is_none()),
+        Some(Standing::Bypass { reason, .. }) => ("bypass", Some(reason.to_string()), false),
+        Some(Standing::Down(error)) => ("down", Some(error.to_string()), false),
+        None => ("down", Some("the application's schema is not known yet".to_owned()), false),
     };
-    let feed_status = feed_status(shared);
+    let feed_status = shown.map(|shown| feed_status(shown.cache.feed(), &parts.metrics)).unwrap_or_default();
     let answered = reads.total.saturating_sub(reads.unavailable);
     let hits = reads.l1_hits + reads.l2_hits;
-    let lease_has_exceptions = match &**feed.standing() {
-        Standing::Serving(serving) => !serving.lease().except.is_none(),
-        _ => false,
-    };
-    let mut installation = parts.installation.clone();
+    let mut installation = shown.map(|shown| shown.installation.clone()).unwrap_or_default();
     installation.intact = standing == "serving";
     Report {
         started: shared.has_started.load(Ordering::Relaxed),
@@ -79,7 +76,7 @@ pub(crate) fn report(shared: &Shared) -> Report {
         hit_ratio: ratio(hits, answered),
         l1_hit_ratio: ratio(reads.l1_hits, answered),
         event_subscribers: parts.metrics.event_subscribers.get(),
-        changes: changes(shared),
+        changes: shown.map(|shown| changes(shown.cache.feed())).unwrap_or_default(),
         status: Status {
             version: parts.version.to_owned(),
             uptime_seconds: shared.started_at.elapsed().as_secs(),
@@ -95,17 +92,15 @@ pub(crate) fn report(shared: &Shared) -> Report {
                 .collect(),
             installation,
             feed: feed_status,
-            l1: l1_status(parts.cache.l1(), parts.l1_bytes_max),
-            l2: parts.redis.as_ref().map(|redis| l2_status(redis, parts.is_l2_sealed)),
+            l1: shown.map(|shown| l1_status(shown.cache.l1(), shown.l1_bytes_max)).unwrap_or_default(),
+            l2: shown.and_then(|shown| shown.redis.as_ref().map(|redis| l2_status(redis, shown.is_l2_sealed))),
             audit: audit(&parts.metrics),
             reads,
         },
     }
 }
 
-fn feed_status(shared: &Shared) -> FeedStatus {
-    let metrics = &shared.parts.metrics;
-    let feed = shared.parts.cache.feed();
+fn feed_status(feed: &Feed, metrics: &Metrics) -> FeedStatus {
     let fences = metrics.fence_seconds.get_sample_count();
     let round_trip_us = if fences == 0 {
         0.0
@@ -177,8 +172,8 @@ fn audit(metrics: &Metrics) -> AuditStatus {
     }
 }
 
-fn changes(shared: &Shared) -> Vec<ChangeReport> {
-    let rows = shared.parts.cache.feed().history().last(CHANGES_MAX);
+fn changes(feed: &Feed) -> Vec<ChangeReport> {
+    let rows = feed.history().last(CHANGES_MAX);
     let report = |row: &std::sync::Arc<neverstale_postgres::LogRow>| ChangeReport {
         position: row.position.0,
         tags: row.tags.iter().take(TAGS_MAX).map(|tag| tags::shorten(tag)).collect(),

@@ -201,7 +201,10 @@ mod tests {
 
     #[test]
     fn an_intent_behind_what_is_settled_grants_nothing() {
-        assert_eq!(judge_fence(&world(), Intent(5), SENT, &answer(4, 12)), FenceVerdict::Foreign(Foreign::Regressed));
+        assert_eq!(
+            judge_fence(&world(), Intent(5), SENT, &answer(4, 12)),
+            FenceVerdict::Foreign(Foreign::Regressed)
+        );
     }
 
     #[test]

@@ -52,7 +52,10 @@ impl Connection {
         let connecting = async {
             let (client, connection) = target.config.connect(connector).await?;
             let (bell, bells) = mpsc::channel(BELLS_MAX);
-            #[expect(clippy::disallowed_methods, reason = "the connection owns its driver: it ends when that is dropped, and is_closed tells of an early end")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the connection owns its driver: it ends when that is dropped, and is_closed tells of an early end"
+            )]
             let driver = tokio::spawn(Driver { connection, bell }).abort_handle();
             let connection = Self {
                 client,

@@ -181,7 +181,10 @@ impl FeedConnection {
             .collect();
         let answer = SettleAnswer {
             intent: intent(&first, 1)?,
-            outstanding: field::<Vec<i64>>(&locks, 1)?.into_iter().map(|low| low as u32).collect(),
+            outstanding: field::<Vec<i64>>(&locks, 1)?
+                .into_iter()
+                .map(|low| low as u32)
+                .collect(),
             has_unnamed: !field::<bool>(&locks, 3)?,
             marks: if marks.contains(&Mark(0)) {
                 OutstandingMarks::Everything
@@ -214,7 +217,10 @@ impl FeedConnection {
             pruned_to: position(head, 1)?,
             newest: position(head, 2)?,
             is_last: (rows.len() as i64) < PAGE_ROWS,
-            rows: rows.iter().filter_map(|row| log_row(row).transpose()).collect::<Result<_, _>>()?,
+            rows: rows
+                .iter()
+                .filter_map(|row| log_row(row).transpose())
+                .collect::<Result<_, _>>()?,
         })
     }
 
@@ -247,7 +253,9 @@ impl FeedConnection {
 }
 
 fn log_row(row: &Row) -> Result<Option<LogRow>, PostgresError> {
-    let Some(position) = field::<Option<i64>>(row, 3)? else { return Ok(None) };
+    let Some(position) = field::<Option<i64>>(row, 3)? else {
+        return Ok(None);
+    };
     Ok(Some(LogRow {
         position: Position(position as u64),
         intent: field::<Option<i64>>(row, 4)?.map(|intent| Intent(intent as u64)),

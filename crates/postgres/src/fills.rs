@@ -104,7 +104,11 @@ impl FillPool {
             )
             .await?;
         let [row] = rows.as_slice() else {
-            return Err(broken(statements, view, format!("gave {} rows instead of one", rows.len())));
+            return Err(broken(
+                statements,
+                view,
+                format!("gave {} rows instead of one", rows.len()),
+            ));
         };
         self.filled(statements, view, row)
     }
@@ -217,7 +221,10 @@ impl FillConnection {
 }
 
 fn broken(statements: &Statements, view: ViewId, reason: String) -> PostgresError {
-    PostgresError::View { view: statements.view_name(view).to_owned(), reason }
+    PostgresError::View {
+        view: statements.view_name(view).to_owned(),
+        reason,
+    }
 }
 
 fn arguments(params: &[String]) -> Vec<&(dyn ToSql + Sync)> {

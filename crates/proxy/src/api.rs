@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use crate::{
     access::{Access, Tokens},
     error::{ApiError, ListenError},
-    listener::{Activity, Limits, Listener, Peer, ServerTls, TlsFiles},
+    listener::{Activity, Limits, Listener, Peer, ServerTls},
     openapi,
     service::ApiService,
     sessions::{Revocations, Sessions, Verifier},
@@ -77,7 +77,8 @@ impl Api {
             return Err(ApiError::Conflict("api.socket_token_required needs api.token_file"));
         }
         let tokens = tokens(settings.token_file.as_deref(), tasks)?;
-        let tls = tls(settings, tasks)?;
+        let (cert, key) = (settings.tls_cert_file.as_ref(), settings.tls_key_file.as_ref());
+        let tls = ServerTls::where_named("api.certificate", cert, key, tasks)?;
         let sessions = parts
             .router
             .flavour()
@@ -144,20 +145,6 @@ fn tokens(file: Option<&Path>, tasks: &Tasks) -> Result<Option<Watched<Tokens>>,
         tasks,
     )?;
     Ok(Some(watched))
-}
-
-fn tls(settings: &ApiSettings, tasks: &Tasks) -> Result<Option<ServerTls>, ApiError> {
-    match (settings.tls_cert_file.clone(), settings.tls_key_file.clone()) {
-        (None, None) => Ok(None),
-        (Some(cert_file), Some(key_file)) => Ok(Some(ServerTls::load(
-            "api.certificate",
-            TlsFiles { cert_file, key_file },
-            tasks,
-        )?)),
-        _ => Err(ApiError::Conflict(
-            "api.tls_cert_file and api.tls_key_file need each other",
-        )),
-    }
 }
 
 fn sessions(rules: SessionRules, parts: &ApiParts, tasks: &Tasks) -> Result<Sessions, ApiError> {

@@ -176,7 +176,8 @@ impl Call<'_> {
 
     /// Responds with an answer under this request's conditions.
     pub(crate) fn respond(&self, answer: &Answer) -> Response<Body> {
-        respond::answer(answer, &self.asked, self.headers)
+        let is_known = respond::is_known_to_caller(&answer.entry, &self.asked, self.headers);
+        respond::answer(answer, is_known, HeaderMap::with_capacity(8))
     }
 
     /// Reads the request's body, within its bound and before the deadline.

@@ -1,9 +1,9 @@
 //! The hot path: a read that L1 can answer at once.
 //!
-//! Before any routing the path as it stands is looked up as a key. No timer, no lock, no span, no task; what it allocates is the
-//! table of headers. Whatever is unusual about a request is left to the slow path, which says what is wrong with it.
+//! Before any routing the path as it stands is looked up as a key. No timer, no lock, no span, no task, and nothing allocated: the
+//! answer takes over the request's table of headers. Whatever is unusual about a request is left to the slow path, which says what is wrong with it.
 
-use std::cell::Cell;
+use std::{cell::Cell, mem::take};
 
 use http::{Method, Request, Response};
 use http_body::Body as _;
@@ -15,8 +15,21 @@ use crate::{asked::Asked, body::Body, listener::Peer, respond, shared::Shared};
 /// One of so many hits is offered to the auditor, if it wants one.
 const AUDIT_EVERY: u32 = 1_024;
 
-/// Answers from L1, or not at all.
-pub(crate) fn answer(shared: &Shared, peer: Peer, request: &Request<Incoming>) -> Option<Response<Body>> {
+/// An answer that was at hand.
+pub(crate) struct Hit {
+    answer: Answer,
+    is_known: bool,
+}
+
+impl Hit {
+    /// Responds, with the request's own table of headers.
+    pub(crate) fn respond(&self, mut request: Request<Incoming>) -> Response<Body> {
+        respond::answer(&self.answer, self.is_known, take(request.headers_mut()))
+    }
+}
+
+/// Looks into L1 for what a request asks.
+pub(crate) fn look(shared: &Shared, peer: Peer, request: &Request<Incoming>) -> Option<Hit> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_end_stream() {
         return None;
     }
@@ -30,7 +43,8 @@ pub(crate) fn answer(shared: &Shared, peer: Peer, request: &Request<Incoming>) -
     if is_due() {
         offer(shared, path, &answer);
     }
-    Some(respond::answer(&answer, &asked, request.headers()))
+    let is_known = respond::is_known_to_caller(&answer.entry, &asked, request.headers());
+    Some(Hit { answer, is_known })
 }
 
 fn is_due() -> bool {

@@ -9,48 +9,35 @@ use neverstale_wire::{Problem, ProblemKind, Token};
 
 use crate::{asked::Asked, body::Body, conditional::has_already, names};
 
-/// Headers of an answer, with some to spare for the connection's.
-const HEADERS: usize = 6;
-
 /// The body of every 404 that comes from the database.
 static NOT_FOUND: LazyLock<Bytes> = LazyLock::new(|| Problem::from(ProblemKind::NotFound).to_json().into());
 
-/// Responds with an answer: 200, 304 or 404. Allocates the table of headers and nothing else.
-pub(crate) fn answer(answer: &Answer, asked: &Asked<'_>, request_headers: &HeaderMap) -> Response<Body> {
-    let mut response = entry(&answer.entry, answer.token, answer.kept, asked, request_headers);
-    response
-        .headers_mut()
-        .insert(names::CACHE_STATUS, names::cache_status(answer.source));
-    response
+/// Says whether the caller has the entry already. Conditions are for what would be a 200 (RFC 9110 §13.2.1).
+pub(crate) fn is_known_to_caller(entry: &Entry, asked: &Asked<'_>, request_headers: &HeaderMap) -> bool {
+    asked.is_conditional && entry.is_found && has_already(request_headers, &entry.etag)
 }
 
-/// Responds with an entry, wherever it came from.
-pub(crate) fn entry(
-    entry: &Entry,
-    token: Token,
-    kept: Level,
-    asked: &Asked<'_>,
-    request_headers: &HeaderMap,
-) -> Response<Body> {
-    // Conditions are for what would be a 200 (RFC 9110 §13.2.1).
+/// Responds with an answer: 404, 304 where the caller has it already, else 200.
+///
+/// `headers` is whatever table is at hand, such as the request's own: it is emptied and filled, so that nothing is allocated.
+pub(crate) fn answer(answer: &Answer, is_known: bool, mut headers: HeaderMap) -> Response<Body> {
+    let entry = &*answer.entry;
     let (status, body, content_type) = if !entry.is_found {
-        (
-            StatusCode::NOT_FOUND,
-            Body::from(NOT_FOUND.clone()),
-            Some(names::PROBLEM),
-        )
-    } else if asked.is_conditional && has_already(request_headers, &entry.etag) {
+        let body = Body::from(NOT_FOUND.clone());
+        (StatusCode::NOT_FOUND, body, Some(names::PROBLEM))
+    } else if is_known {
         (StatusCode::NOT_MODIFIED, Body::empty(), None)
     } else {
         (StatusCode::OK, Body::from(entry.body.clone()), Some(names::JSON))
     };
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.clear();
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.insert(header::ETAG, entry.etag.clone());
-    headers.insert(names::POSITION, position(token));
-    headers.insert(names::CONSISTENCY, names::kept(kept));
+    headers.insert(names::POSITION, position(answer.token));
+    headers.insert(names::CONSISTENCY, names::kept(answer.kept));
+    headers.insert(names::CACHE_STATUS, names::cache_status(answer.source));
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

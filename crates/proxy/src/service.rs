@@ -42,8 +42,8 @@ impl Service<Request<Incoming>> for ApiService {
             version: request.version(),
             is_head: request.method() == Method::HEAD,
         };
-        if let Some(response) = hit::answer(&self.shared, self.peer, &request) {
-            return Either::Left(ready(Ok(manner.finish(&self.shared, response))));
+        if let Some(hit) = hit::look(&self.shared, self.peer, &request) {
+            return Either::Left(ready(Ok(manner.finish(&self.shared, hit.respond(request)))));
         }
         let (shared, peer, in_flight) = (Arc::clone(&self.shared), self.peer, self.activity.in_flight());
         Either::Right(Box::pin(async move {

@@ -5,6 +5,8 @@
 
 mod claims;
 
+use std::sync::Arc;
+
 use http::Response;
 use hyper::body::Incoming;
 use neverstale_cache::{Answer, Entry};
@@ -15,7 +17,7 @@ use neverstale_wire::{Problem, ProblemKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{body::Body, dispatch::Call, problem::Failure, respond, watched::Watched};
+use crate::{body::Body, dispatch::Call, problem::Failure, watched::Watched};
 use claims::Mfa;
 pub(crate) use claims::{Claims, Verifier};
 
@@ -145,12 +147,8 @@ fn judge(call: &Call<'_>, rules: &SessionRules, claims: &Claims, answer: &Answer
         return Err(no_session());
     };
     let body = Box::<str>::from(user).into_boxed_bytes().into_vec().into();
-    let entry = Entry::new(answer.entry.stamp.clone(), Some(body), false);
-    let mut response = respond::entry(&entry, answer.token, answer.kept, &call.asked, call.headers);
-    response
-        .headers_mut()
-        .insert(crate::names::CACHE_STATUS, crate::names::cache_status(answer.source));
-    Ok(response)
+    let entry = Arc::new(Entry::new(answer.entry.stamp.clone(), Some(body), false));
+    Ok(call.respond(&Answer { entry, ..answer.clone() }))
 }
 
 /// The one answer to every token that is not a valid session.

@@ -2,10 +2,7 @@
 //!
 //! Uses a connection of its own and waits for it, so that the first error is the one that is told.
 
-use std::{
-    collections::HashMap,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use fred::{clients::Client, interfaces::ClientLike};
 use tokio::time::Instant;

@@ -102,6 +102,8 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
         tasks,
         ..
     } = process;
+    let shown = Arc::default();
+    parts::admin(process, Arc::clone(&shown)).await?;
     let keys = settings.redis.key_ring().map_err(Failure::usage)?;
     let connect = || Redis::connect(&settings.redis, tasks, clock).map_err(Failure::usage);
     let redis = settings
@@ -126,7 +128,7 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     let feed = parts::feed(process, &flavour, redis.as_ref(), keys.as_ref())?;
     let is_sealed = keys.is_some();
     let cache = parts::cache(process, &flavour, feed, redis.as_ref(), keys)?;
-    parts::admin(process, &flavour, &cache, redis.as_ref(), is_sealed).await?;
+    let _ = shown.set(parts::shown(process, &flavour, &cache, redis.as_ref(), is_sealed));
 
     let auditor = Arc::new(Auditor::default());
     let audit = Arc::clone(&auditor).run(Arc::clone(&cache), settings.audit.clone());

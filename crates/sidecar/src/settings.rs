@@ -120,11 +120,14 @@ impl Settings {
         if self.api.socket_token_required && self.api.token_file.is_none() {
             refuse("api.socket_token_required", "needs api.token_file".to_owned());
         }
-        if self.api.tls_cert_file.is_some() != self.api.tls_key_file.is_some() {
-            refuse(
-                "api.tls_cert_file",
-                "needs api.tls_key_file, and the other way round".to_owned(),
-            );
+        for (section, cert, key) in [
+            ("api", &self.api.tls_cert_file, &self.api.tls_key_file),
+            ("admin", &self.admin.tls_cert_file, &self.admin.tls_key_file),
+        ] {
+            if cert.is_some() != key.is_some() {
+                let reason = format!("needs {section}.tls_key_file, and the other way round");
+                refuse(&format!("{section}.tls_cert_file"), reason);
+            }
         }
         match flavour::named(&self.database.schema) {
             Ok(Some(flavour)) => {

@@ -21,10 +21,29 @@ use crate::{
 /// Whom and what the story is about. `u9`, `g-new`, `sk-new` and the like come into being in it.
 const POOL: Pool = Pool {
     users: &["u1", "u2", "u3", "u7", "u50", "u9999"],
-    emails: &["user2@example.com", "user3@example.com", "User2@Example.com", "renamed@example.com", "nobody@example.com"],
+    emails: &[
+        "user2@example.com",
+        "user3@example.com",
+        "User2@Example.com",
+        "renamed@example.com",
+        "nobody@example.com",
+    ],
     groups: &["g1", "g4", "g5", "g-new", "g-parent"],
-    settings: &["rag.top_k", "user.permissions", "ui.enable_signup", "ui.banner", "rag.openai.api_key", "rag.openai_api_key"],
-    keys: &["sk-00000000000000000000000000000002", "sk-00000000000000000000000000000003", "sk-new", "sk-rotated", "sk-expiring"],
+    settings: &[
+        "rag.top_k",
+        "user.permissions",
+        "ui.enable_signup",
+        "ui.banner",
+        "rag.openai.api_key",
+        "rag.openai_api_key",
+    ],
+    keys: &[
+        "sk-00000000000000000000000000000002",
+        "sk-00000000000000000000000000000003",
+        "sk-new",
+        "sk-rotated",
+        "sk-expiring",
+    ],
     functions: &["f1"],
     models: &["m1"],
     tools: &["t1"],
@@ -77,7 +96,10 @@ async fn tell(application: Application, lease_ms: u32) -> Result<()> {
                 house.write(sql).await?;
                 wrong.extend(audience.look(&format!("{name}, before its time"), &[]).await?);
                 let question = audience.question(changes)?.clone();
-                until(name, Duration::from_secs(10), async || Ok(house.truth(&question).await? == Truth::Absent)).await?;
+                until(name, Duration::from_secs(10), async || {
+                    Ok(house.truth(&question).await? == Truth::Absent)
+                })
+                .await?;
                 wrong.extend(audience.look(name, &[changes]).await?);
             }
         }
@@ -91,9 +113,17 @@ async fn tell(application: Application, lease_ms: u32) -> Result<()> {
     );
     // A story in which nothing is ever held from before would prove nothing.
     for sidecar in &house.sidecars {
-        ensure!(sidecar.metric("neverstale_l1_entries").await? > 0.0, "a sidecar held nothing");
+        ensure!(
+            sidecar.metric("neverstale_l1_entries").await? > 0.0,
+            "a sidecar held nothing"
+        );
     }
-    ensure!(audience.hits > audience.answers / 10, "{} hits in {} answers", audience.hits, audience.answers);
+    ensure!(
+        audience.hits > audience.answers / 10,
+        "{} hits in {} answers",
+        audience.hits,
+        audience.answers
+    );
     Ok(())
 }
 
@@ -141,7 +171,10 @@ impl<'h> Audience<'h> {
         for name in changes {
             order.push(self.question(name).with_context(|| format!("act “{act}”"))?.clone());
         }
-        let others = self.questions.iter().filter(|question| !changes.contains(&question.to_string().as_str()));
+        let others = self
+            .questions
+            .iter()
+            .filter(|question| !changes.contains(&question.to_string().as_str()));
         order.extend(others.cloned());
         // The readers go first; nobody writes meanwhile, so the truth can wait.
         let asking = self.clients.iter_mut().map(|client| async {
@@ -166,8 +199,13 @@ impl<'h> Audience<'h> {
         for (sidecar, answers) in all.iter().enumerate() {
             for (question, answer) in order.iter().zip(answers) {
                 count += 1;
-                hits += usize::from(answer.header("cache-status").is_some_and(|status| status.contains("hit")));
-                if let Err(error) = question.judge(&self.house.straight.flavour, &truths[&question.to_string()], answer) {
+                hits += usize::from(
+                    answer
+                        .header("cache-status")
+                        .is_some_and(|status| status.contains("hit")),
+                );
+                if let Err(error) = question.judge(&self.house.straight.flavour, &truths[&question.to_string()], answer)
+                {
                     wrong.push(format!("after “{act}”, sidecar {sidecar}: {error}"));
                 }
             }

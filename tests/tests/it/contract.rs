@@ -20,20 +20,35 @@ fn expect_problem(answer: &Answer, status: u16, kind: &str) -> Result<()> {
         && body["type"] == format!("urn:neverstale:problem:{kind}")
         && body["status"] == status
         && body["title"].is_string();
-    ensure!(is_right, "not a {status} {kind}: {} {:?} {}", answer.status, answer.headers, answer.text());
+    ensure!(
+        is_right,
+        "not a {status} {kind}: {} {:?} {}",
+        answer.status,
+        answer.headers,
+        answer.text()
+    );
     if matches!(status, 503 | 429) {
         let retry_after = answer.header("retry-after").and_then(|text| text.parse::<u32>().ok());
-        ensure!(retry_after.is_some_and(|seconds| seconds >= 1), "no Retry-After: {:?}", answer.headers);
+        ensure!(
+            retry_after.is_some_and(|seconds| seconds >= 1),
+            "no Retry-After: {:?}",
+            answer.headers
+        );
     }
     Ok(())
 }
 
 /// The token that an answer bears: 32 hex digits, a hyphen, hex digits.
 fn token(answer: &Answer) -> Result<String> {
-    let token = answer.header("neverstale-position").with_context(|| format!("no position: {answer:?}"))?;
+    let token = answer
+        .header("neverstale-position")
+        .with_context(|| format!("no position: {answer:?}"))?;
     let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let (incarnation, position) = token.split_once('-').context("no hyphen in a token")?;
-    ensure!(incarnation.len() == 32 && is_hex(incarnation) && is_hex(position), "no token: {token}");
+    ensure!(
+        incarnation.len() == 32 && is_hex(incarnation) && is_hex(position),
+        "no token: {token}"
+    );
     Ok(token.to_owned())
 }
 

@@ -23,14 +23,26 @@ const LENIENCE: Duration = Duration::from_millis(700);
 async fn recovered(sidecar: &Sidecar, user: &str, expected: &str, cause_ended: Instant) -> Result<()> {
     let path = format!("/v1/users/{user}/role");
     until("reads recover", Duration::from_secs(20), async || {
-        let answer = sidecar.api().with_timeout(Duration::from_secs(5)).get_with(&path, &[("Neverstale-Timeout-Ms", "500")]).await?;
+        let answer = sidecar
+            .api()
+            .with_timeout(Duration::from_secs(5))
+            .get_with(&path, &[("Neverstale-Timeout-Ms", "500")])
+            .await?;
         if answer.status == 200 {
-            ensure!(role(&answer)? == expected, "an old value after the fault: {}", answer.text());
+            ensure!(
+                role(&answer)? == expected,
+                "an old value after the fault: {}",
+                answer.text()
+            );
         }
         Ok(answer.status == 200)
     })
     .await?;
     let took = cause_ended.elapsed();
-    ensure!(took < RECOVERY + LENIENCE, "reads came back after {took:?}:\n{}", sidecar.log());
+    ensure!(
+        took < RECOVERY + LENIENCE,
+        "reads came back after {took:?}:\n{}",
+        sidecar.log()
+    );
     Ok(())
 }

@@ -20,17 +20,26 @@ const SECONDS: &str = "18";
 
 #[tokio::test]
 async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
-    let Some(fuzzer) = tokio::task::spawn_blocking(fuzzer).await.unwrap().unwrap() else { return };
+    let Some(fuzzer) = tokio::task::spawn_blocking(fuzzer).await.unwrap().unwrap() else {
+        return;
+    };
     for application in Application::ALL {
         let plan = Plan::of(application).sidecars(1).with_redis();
         let scratch = neverstale_testkit::Scratch::new().unwrap();
         let tokens = scratch.path().join("tokens");
         std::fs::write(&tokens, "a-token").unwrap();
-        let house = plan.with("NEVERSTALE_API__TOKEN_FILE", tokens.display()).open().await.unwrap();
+        let house = plan
+            .with("NEVERSTALE_API__TOKEN_FILE", tokens.display())
+            .open()
+            .await
+            .unwrap();
         let port = house.sidecars[0].api_port();
         let fuzzer = fuzzer.clone();
         let home = scratch.path().to_owned();
-        let output = tokio::task::spawn_blocking(move || fuzz(&fuzzer, port, &home)).await.unwrap().unwrap();
+        let output = tokio::task::spawn_blocking(move || fuzz(&fuzzer, port, &home))
+            .await
+            .unwrap()
+            .unwrap();
         let report = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success(),
@@ -38,11 +47,16 @@ async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
             application.name(),
             String::from_utf8_lossy(&output.stderr)
         );
-        assert!(report.contains("No issues found") || report.contains("passed"), "{report}");
+        assert!(
+            report.contains("No issues found") || report.contains("passed"),
+            "{report}"
+        );
         // The sidecar has survived it, and every problem in it was the caller's.
         assert_eq!(house.sidecars[0].admin().get("/readyz").await.unwrap().status, 200);
         let metrics = house.sidecars[0].metrics().await.unwrap();
-        let internal = metrics.lines().find(|line| line.starts_with("neverstale_problems_total") && line.contains("internal"));
+        let internal = metrics
+            .lines()
+            .find(|line| line.starts_with("neverstale_problems_total") && line.contains("internal"));
         assert!(internal.is_some_and(|line| line.ends_with(" 0")), "{internal:?}");
     }
 }
@@ -69,16 +83,31 @@ fn fuzzer() -> Result<Option<PathBuf>> {
     if fuzzer.exists() {
         return Ok(Some(fuzzer));
     }
-    let has = |words: &[&str]| Command::new("python3").args(words).output().is_ok_and(|output| output.status.success());
+    let has = |words: &[&str]| {
+        Command::new("python3")
+            .args(words)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     if !has(&["-m", "venv", "--help"]) || !has(&["-m", "ensurepip", "--version"]) {
-        ensure!(env::var_os("CI").is_none(), "install python3 with venv and pip: the schema fuzzer must run on CI");
+        ensure!(
+            env::var_os("CI").is_none(),
+            "install python3 with venv and pip: the schema fuzzer must run on CI"
+        );
         eprintln!("SKIPPED: the schema fuzzer needs python3 with venv and pip, which are not on this machine");
         return Ok(None);
     }
     eprintln!("installing {SCHEMATHESIS} from PyPI into {}", home.display());
     std::fs::create_dir_all(target_directory())?;
     run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", SCHEMATHESIS];
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        SCHEMATHESIS,
+    ];
     run(Command::new(home.join("bin/python")).args(pip))?;
     Ok(Some(fuzzer))
 }

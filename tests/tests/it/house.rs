@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Answer, Application, Client, Database, Population, Postgres, Redis, Scratch, Sidecar, SidecarOptions, run};
+use neverstale_testkit::{
+    Answer, Application, Client, Database, Population, Postgres, Redis, Scratch, Sidecar, SidecarOptions, run,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -56,7 +58,10 @@ impl Plan {
 
     /// With a Redis of its own, in which values and broadcasts are sealed.
     pub(crate) fn with_redis(self) -> Self {
-        Self { has_redis: true, ..self }
+        Self {
+            has_redis: true,
+            ..self
+        }
     }
 
     pub(crate) fn population(self, population: Population) -> Self {
@@ -80,14 +85,22 @@ impl Plan {
         let writer = database.connect().await?;
         self.application.populate(&writer, self.population).await?;
         let lease_ms = self.lease_ms.to_string();
-        run(&["install", "--lease-ms", &lease_ms], &[("DATABASE_URL", database.url())]).await?;
+        run(
+            &["install", "--lease-ms", &lease_ms],
+            &[("DATABASE_URL", database.url())],
+        )
+        .await?;
         let keys = Scratch::new()?;
         let key_file = keys.path().join("keys");
         std::fs::write(&key_file, "5a".repeat(32)).context("write a key file")?;
         let mut options = SidecarOptions::new(database.url())
             .with("NEVERSTALE_API__SESSION_SECRET", SESSION_SECRET)
             .with("NEVERSTALE_FEED__RELAY_RETRY_MS", 200);
-        let redis = if self.has_redis { Some(Redis::start().await?) } else { None };
+        let redis = if self.has_redis {
+            Some(Redis::start().await?)
+        } else {
+            None
+        };
         options = match &redis {
             // A machine that is busy with other tests answers late, which is no fault here.
             Some(redis) => options
@@ -120,7 +133,10 @@ impl House {
     /// Writes, as plain SQL, in one transaction.
     pub(crate) async fn write(&self, sql: &str) -> Result<()> {
         let transaction = format!("BEGIN; {sql}; COMMIT");
-        self.writer.batch_execute(&transaction).await.with_context(|| format!("run {sql}"))
+        self.writer
+            .batch_execute(&transaction)
+            .await
+            .with_context(|| format!("run {sql}"))
     }
 
     /// What is true of a question now.
@@ -135,7 +151,8 @@ impl House {
 
     /// Sets the role of a user.
     pub(crate) async fn set_role(&self, user: &str, role: &str) -> Result<()> {
-        self.write(&format!("UPDATE \"user\" SET role = '{role}' WHERE id = '{user}'")).await
+        self.write(&format!("UPDATE \"user\" SET role = '{role}' WHERE id = '{user}'"))
+            .await
     }
 }
 
@@ -147,14 +164,21 @@ pub(crate) fn role(answer: &Answer) -> Result<String> {
 }
 
 /// Waits until a condition holds, and gives how long that took.
-pub(crate) async fn until(what: &str, patience: Duration, mut condition: impl AsyncFnMut() -> Result<bool>) -> Result<Duration> {
+pub(crate) async fn until(
+    what: &str,
+    patience: Duration,
+    mut condition: impl AsyncFnMut() -> Result<bool>,
+) -> Result<Duration> {
     let began = Instant::now();
     loop {
         let held = condition().await;
         if let Ok(true) = held {
             return Ok(began.elapsed());
         }
-        ensure!(began.elapsed() < patience, "waited {patience:?} in vain until {what} ({held:?})");
+        ensure!(
+            began.elapsed() < patience,
+            "waited {patience:?} in vain until {what} ({held:?})"
+        );
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -9,14 +9,14 @@
     reason = "tests read the clock and the environment, spawn tasks and tell a person their seed; the seams of the product are not for them"
 )]
 
-mod house;
-mod straight;
-mod question;
 mod dice;
+mod house;
+mod question;
+mod straight;
 
 mod coherence;
-mod projections;
 mod contract;
-mod process;
 mod faults;
 mod fuzz;
+mod process;
+mod projections;

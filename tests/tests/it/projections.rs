@@ -22,7 +22,12 @@ const POOL: Pool = Pool {
     users: &["u1", "u2", "u3", "u4", "u5", "u 6/ä"],
     emails: &["user1@example.com", "User1@Example.com", "b@x.org", ""],
     groups: &["g1", "g2", "g3"],
-    settings: &["rag.top_k", "rag.openai_api_key", "user.permissions", "rag.openai.api_key"],
+    settings: &[
+        "rag.top_k",
+        "rag.openai_api_key",
+        "user.permissions",
+        "rag.openai.api_key",
+    ],
     keys: &["sk-00000000000000000000000000000001", "sk-1", "sk-2"],
     functions: &["f1", "f2"],
     models: &["m1", "m2"],
@@ -70,7 +75,10 @@ async fn naga_publishes_a_tag_of_whatever_changes() {
 }
 
 fn number(name: &str, default: u64) -> u64 {
-    env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 fn seed(application: Application) -> u64 {
@@ -84,7 +92,12 @@ fn statements() -> u64 {
 /// Runs random transactions and compares everything after each.
 async fn compare(application: Application) -> Result<()> {
     let seed = seed(application);
-    let house = Plan::of(application).lease_ms(15).sidecars(2).population(POPULATION).open().await?;
+    let house = Plan::of(application)
+        .lease_ms(15)
+        .sidecars(2)
+        .population(POPULATION)
+        .open()
+        .await?;
     let mut drama = Drama::new(&house, seed).await?;
     drama.compare().await?;
     let mut made = 0;
@@ -92,7 +105,12 @@ async fn compare(application: Application) -> Result<()> {
         made += drama.transaction().await.with_context(|| drama.told(application))?;
         drama.compare().await.with_context(|| drama.told(application))?;
     }
-    ensure!(drama.changed > 100, "{}: only {} answers changed, which proves little", application.name(), drama.changed);
+    ensure!(
+        drama.changed > 100,
+        "{}: only {} answers changed, which proves little",
+        application.name(),
+        drama.changed
+    );
     Ok(())
 }
 
@@ -127,7 +145,12 @@ impl<'h> Drama<'h> {
 
     fn told(&self, application: Application) -> String {
         let last = self.last.join(";\n  ");
-        format!("{}, NEVERSTALE_TEST_SEED={} gives {}, after the transaction\n  {last}", application.name(), number("NEVERSTALE_TEST_SEED", 20_260), self.seed)
+        format!(
+            "{}, NEVERSTALE_TEST_SEED={} gives {}, after the transaction\n  {last}",
+            application.name(),
+            number("NEVERSTALE_TEST_SEED", 20_260),
+            self.seed
+        )
     }
 
     /// One transaction of a few statements, some of which it takes back; gives how many.
@@ -155,7 +178,9 @@ impl<'h> Drama<'h> {
     async fn compare(&mut self) -> Result<()> {
         let mut truths = Vec::with_capacity(self.questions.len());
         let questions = &self.questions;
-        let [one, other] = &mut self.clients[..] else { bail!("there are two sidecars") };
+        let [one, other] = &mut self.clients[..] else {
+            bail!("there are two sidecars")
+        };
         let ask = async |client: &mut Client| {
             let mut answers = Vec::with_capacity(questions.len());
             for question in questions {
@@ -182,12 +207,20 @@ impl<'h> Drama<'h> {
 /// Makes one random write at a time, looks what it changes and what stage one has published of it, and takes it back; then lets it happen.
 async fn search(application: Application) -> Result<()> {
     let seed = seed(application) + 1;
-    let house = Plan::of(application).lease_ms(0).sidecars(0).population(POPULATION).open().await?;
+    let house = Plan::of(application)
+        .lease_ms(0)
+        .sidecars(0)
+        .population(POPULATION)
+        .open()
+        .await?;
     let straight = &house.straight;
     let mut dice = Dice::new(seed);
     let tables = Tables::read(&house.writer, &straight.flavour).await?;
     let questions = POOL.questions(&straight.flavour);
-    let reads = questions.iter().map(|question| question.read(&straight.router)).collect::<Result<Vec<_>>>()?;
+    let reads = questions
+        .iter()
+        .map(|question| question.read(&straight.router))
+        .collect::<Result<Vec<_>>>()?;
     let ask = async || {
         let mut seen: Vec<Seen> = Vec::with_capacity(reads.len());
         for read in &reads {
@@ -212,7 +245,9 @@ async fn search(application: Application) -> Result<()> {
         };
         client.batch_execute("SET LOCAL search_path = public").await?;
         let attempt = writes::attempt(client, &sql).await.with_context(|| sql.clone())?;
-        client.batch_execute("SET LOCAL search_path = pg_catalog; SAVEPOINT asking").await?;
+        client
+            .batch_execute("SET LOCAL search_path = pg_catalog; SAVEPOINT asking")
+            .await?;
         let tags = "SELECT tag FROM neverstale.tag WHERE xid = pg_catalog.pg_current_xact_id_if_assigned()";
         let published: BTreeSet<String> = client.query(tags, &[]).await?.iter().map(|row| row.get(0)).collect();
         let new = ask().await?;
@@ -235,6 +270,10 @@ async fn search(application: Application) -> Result<()> {
             before = Some(old);
         }
     }
-    ensure!(changed > 50, "{}: only {changed} answers changed, which proves little", application.name());
+    ensure!(
+        changed > 50,
+        "{}: only {changed} answers changed, which proves little",
+        application.name()
+    );
     Ok(())
 }

@@ -151,21 +151,36 @@ impl Pool {
             }
             let variables: Vec<&str> = view.path_variables().collect();
             let pattern = view.path.as_ref().map_or_else(
-                || format!("/v1/views/{}/{{{}}}", view.name, variables.first().copied().unwrap_or_default()),
+                || {
+                    format!(
+                        "/v1/views/{}/{{{}}}",
+                        view.name,
+                        variables.first().copied().unwrap_or_default()
+                    )
+                },
                 |path| path.as_str().replace("...}", "}"),
             );
-            let mut paths = vec![pattern];
-            for variable in variables {
-                let values = self.values(&view.name, variable);
-                let place = format!("{{{variable}}}");
-                paths = paths
-                    .iter()
-                    .flat_map(|path| values.iter().map(|value| path.replace(&place, &encoded(value))))
-                    .collect();
+            let fill = |path: &str, variable: &str, value: &str| path.replace(&format!("{{{variable}}}"), &encoded(value));
+            match variables[..] {
+                [] => questions.push(Question::Get(pattern)),
+                [one] => {
+                    let paths = self.values(&view.name, one).iter().map(|value| fill(&pattern, one, value));
+                    questions.extend(paths.map(Question::Get));
+                }
+                // Every user about one setting, and one user about every setting.
+                [user, setting, ..] => {
+                    let pairs = self.users.iter().map(|user| (user, &self.settings[0]));
+                    let more = self.settings[1..].iter().map(|setting| (&self.users[1], setting));
+                    let paths = pairs.chain(more).map(|(id, path)| fill(&fill(&pattern, user, id), setting, path));
+                    questions.extend(paths.map(Question::Get));
+                }
             }
-            questions.extend(paths.into_iter().map(Question::Get));
             if view.name == "user-setting" {
-                let asked = format!("/v1/users/{}/settings/{}?default=", encoded(self.users[0]), encoded(self.settings[0]));
+                let asked = format!(
+                    "/v1/users/{}/settings/{}?default=",
+                    encoded(self.users[0]),
+                    encoded(self.settings[0])
+                );
                 for default in ["1", "false", "%22x%22"] {
                     questions.push(Question::Get(format!("{asked}{default}")));
                 }

@@ -44,10 +44,13 @@ pub(crate) struct Straight {
 impl Straight {
     pub(crate) async fn connect(application: Application, database: &Database) -> Result<Self> {
         let name = application.name();
-        let flavour = Arc::new(Flavour::parse(Flavour::builtin(name).context("a built-in flavour")?, name)?);
+        let flavour = Arc::new(Flavour::parse(
+            Flavour::builtin(name).context("a built-in flavour")?,
+            name,
+        )?);
         let client = database.connect().await?;
         client
-            .batch_execute("SET search_path = pg_catalog; SET row_security = off")
+            .batch_execute("SET search_path = pg_catalog; SET row_security = off; SET jit = off")
             .await?;
         let mut statements = HashMap::new();
         for (index, view) in flavour.views.iter().enumerate() {

@@ -5,4 +5,5 @@ mod pods;
 mod faults;
 mod histories;
 mod reads;
+mod review;
 mod tiers;

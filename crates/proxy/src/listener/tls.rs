@@ -23,6 +23,21 @@ pub struct TlsFiles {
 pub struct ServerTls(Watched<ServerConfig>);
 
 impl ServerTls {
+    /// Reads the files where both are named; none means plain text. That one without the other is a mistake is found when
+    /// the settings are read.
+    ///
+    /// # Errors
+    /// As [`ServerTls::load`].
+    pub fn where_named(
+        task: &'static str,
+        cert_file: Option<&PathBuf>,
+        key_file: Option<&PathBuf>,
+        tasks: &Tasks,
+    ) -> Result<Option<Self>, ListenError> {
+        let (Some(cert_file), Some(key_file)) = (cert_file.cloned(), key_file.cloned()) else { return Ok(None) };
+        Self::load(task, TlsFiles { cert_file, key_file }, tasks).map(Some)
+    }
+
     /// Reads the files, and again when they change: a renewed certificate counts for new connections.
     ///
     /// # Errors

@@ -2,10 +2,14 @@
 //!
 //! Nothing here waits for a store but the search for the flavour.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::anyhow;
-use neverstale_admin::{Admin, AdminHandle, AdminParts};
+use neverstale_admin::{Admin, AdminHandle, AdminParts, Shown};
 use neverstale_cache::{Auditor, Cache, CacheParts, L1, L2, L2Parts};
 use neverstale_changefeed::{Broadcast, Feed, FeedParts};
 use neverstale_flavour::{Flavour, Router};
@@ -127,20 +131,15 @@ pub(super) fn cache(
 }
 
 /// Starts the `admin` listener, so that probes are answered before the first read is.
-pub(super) async fn admin(
+/// What the admin listener shows once the schema is known.
+pub(super) fn shown(
     process: &Process,
     flavour: &Flavour,
     cache: &Arc<Cache>,
     redis: Option<&Arc<Redis>>,
-    is_sealed: bool,
-) -> Result<AdminHandle, Failure> {
-    let Process {
-        settings,
-        metrics,
-        readiness,
-        tasks,
-        ..
-    } = process;
+    is_l2_sealed: bool,
+) -> Shown {
+    let settings = &process.settings;
     let app_schema = settings.database.app_schema.clone();
     let installation = InstallationStatus {
         flavour: flavour.name.clone(),
@@ -149,12 +148,26 @@ pub(super) async fn admin(
         app_schema,
         ..InstallationStatus::default()
     };
-    let parts = AdminParts {
+    Shown {
         cache: Arc::clone(cache),
         redis: redis.map(|redis| Redis::clone(redis)),
-        is_l2_sealed: is_sealed,
+        is_l2_sealed,
         l1_bytes_max: settings.l1.bytes_max,
         installation,
+    }
+}
+
+/// Starts the admin listener before anything that may have to wait, so that probes are answered and say why.
+pub(super) async fn admin(process: &Process, shown: Arc<OnceLock<Shown>>) -> Result<AdminHandle, Failure> {
+    let Process {
+        settings,
+        metrics,
+        readiness,
+        tasks,
+        ..
+    } = process;
+    let parts = AdminParts {
+        shown,
         readiness: readiness.clone(),
         metrics: Arc::clone(metrics),
         version: env!("CARGO_PKG_VERSION"),

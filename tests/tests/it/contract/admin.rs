@@ -7,21 +7,43 @@ use crate::house::Plan;
 
 #[tokio::test]
 async fn the_admin_listener_shows_health_metrics_and_status() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).with_redis().open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(1)
+        .with_redis()
+        .open()
+        .await
+        .unwrap();
     let sidecar = &house.sidecars[0];
     sidecar.get("/v1/users/u2").await.unwrap();
     let mut admin = sidecar.admin();
     for path in ["/startupz", "/readyz", "/livez"] {
         assert_eq!(admin.get(path).await.unwrap().status, 200, "{path}");
-        assert_eq!(admin.send("HEAD", path, &[], &[]).await.unwrap().status, 200, "HEAD {path}");
+        assert_eq!(
+            admin.send("HEAD", path, &[], &[]).await.unwrap().status,
+            200,
+            "HEAD {path}"
+        );
     }
     let metrics = admin.get("/metrics").await.unwrap();
-    assert!(metrics.header("content-type").unwrap().starts_with("text/plain"), "{:?}", metrics.headers);
-    for name in ["neverstale_reads_total", "neverstale_fences_total", "neverstale_audits_total", "neverstale_l2_requests_total"] {
+    assert!(
+        metrics.header("content-type").unwrap().starts_with("text/plain"),
+        "{:?}",
+        metrics.headers
+    );
+    for name in [
+        "neverstale_reads_total",
+        "neverstale_fences_total",
+        "neverstale_audits_total",
+        "neverstale_l2_requests_total",
+    ] {
         assert!(metrics.text().contains(name), "{name} is missing");
     }
     let status = admin.get("/status").await.unwrap().json().unwrap();
-    assert_eq!((&status["ready"], &status["installation"]["flavour"]), (&Value::Bool(true), &Value::from("openwebui-0.12")), "{status}");
+    assert_eq!(
+        (&status["ready"], &status["installation"]["flavour"]),
+        (&Value::Bool(true), &Value::from("openwebui-0.12")),
+        "{status}"
+    );
     let page = admin.get("/").await.unwrap();
     assert!(page.status == 200 && page.header("content-type").unwrap().starts_with("text/html"));
     assert_eq!(admin.get("/nothing").await.unwrap().status, 404);
@@ -37,11 +59,25 @@ async fn the_published_contract_names_every_endpoint() {
         let house = Plan::of(application).sidecars(1).open().await.unwrap();
         let mut client = house.sidecars[0].api();
         let answer = client.get("/openapi.json").await.unwrap();
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/json"))
+        );
         let etag = answer.header("etag").unwrap().to_owned();
-        assert_eq!(client.get_with("/openapi.json", &[("If-None-Match", &etag)]).await.unwrap().status, 304);
+        assert_eq!(
+            client
+                .get_with("/openapi.json", &[("If-None-Match", &etag)])
+                .await
+                .unwrap()
+                .status,
+            304
+        );
         let document = answer.json().unwrap();
-        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+        assert!(
+            document["openapi"].as_str().unwrap().starts_with("3.1"),
+            "{}",
+            document["openapi"]
+        );
         let paths = document["paths"].as_object().unwrap();
         for (path, method) in [
             ("/v1/users/{id}", "get"),
@@ -63,8 +99,14 @@ async fn the_published_contract_names_every_endpoint() {
             ("/v1/events", "get"),
         ] {
             // A variable that takes the rest may be written otherwise than in prose.
-            let found = paths.iter().find(|(name, _)| name.as_str() == path || name.replace("...", "") == path);
-            assert!(found.is_some_and(|(_, methods)| methods.get(method).is_some()), "{method} {path} is not published: {:?}", paths.keys());
+            let found = paths
+                .iter()
+                .find(|(name, _)| name.as_str() == path || name.replace("...", "") == path);
+            assert!(
+                found.is_some_and(|(_, methods)| methods.get(method).is_some()),
+                "{method} {path} is not published: {:?}",
+                paths.keys()
+            );
         }
     }
 }

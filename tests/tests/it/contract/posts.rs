@@ -30,16 +30,44 @@ async fn a_batch_answers_in_order_at_one_position_with_errors_inside() {
         let body = answer.json().unwrap();
         assert_eq!(body["position"], token(&answer).unwrap());
         let answers = body["answers"].as_array().unwrap();
-        let statuses: Vec<u64> = answers.iter().map(|answer| answer["status"].as_u64().unwrap()).collect();
+        let statuses: Vec<u64> = answers
+            .iter()
+            .map(|answer| answer["status"].as_u64().unwrap())
+            .collect();
         // Open WebUI 0.12 has the key under another name.
-        let key = if application == Application::OpenWebUi012 { 404 } else { 200 };
-        assert_eq!(statuses, [200, 200, 404, 404, 404, 400, key, 200], "{}: {body}", application.name());
+        let key = if application == Application::OpenWebUi012 {
+            404
+        } else {
+            200
+        };
+        assert_eq!(
+            statuses,
+            [200, 200, 404, 404, 404, 400, key, 200],
+            "{}: {body}",
+            application.name()
+        );
         assert_eq!(answers[1]["body"]["value"], json!({"a": [1, "ä&?"]}));
-        let kind = |place: usize| answers[place]["body"]["type"].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
-        assert_eq!([2, 3, 4, 5].map(kind), ["not-found", "not-in-this-schema", "not-found", "malformed"]);
+        let kind = |place: usize| {
+            answers[place]["body"]["type"]
+                .as_str()
+                .unwrap()
+                .rsplit(':')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        assert_eq!(
+            [2, 3, 4, 5].map(kind),
+            ["not-found", "not-in-this-schema", "not-found", "malformed"]
+        );
         for path in ["/v1/users/u2", "/v1/users/u2/role"] {
             let alone = client.get(path).await.unwrap().json().unwrap();
-            let place = reads["reads"].as_array().unwrap().iter().position(|read| read == path).unwrap();
+            let place = reads["reads"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .position(|read| read == path)
+                .unwrap();
             assert_eq!(answers[place]["body"], alone, "{path} differs in a batch");
         }
     }
@@ -57,7 +85,12 @@ async fn a_batch_that_asks_for_a_secret_without_a_token_is_refused_as_a_whole() 
 /// P10 at the size of a house: two rows that are always written together are never seen apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_change_together_are_never_apart_in_a_batch() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).lease_ms(20).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(1)
+        .lease_ms(20)
+        .open()
+        .await
+        .unwrap();
     let mut client = house.sidecars[0].api();
     let reads = json!({"reads": ["/v1/users/u2", "/v1/users/u3", "/v1/users/by-email/user2%40example.com"]});
     let writer = house.database.connect().await.unwrap();
@@ -92,15 +125,30 @@ async fn an_api_key_is_resolved_for_the_trusted_alone() {
         let question = json!({"api_key": key});
         let mut client = trusted(&house.sidecars[0]);
         let answer = client.post("/v1/api-keys/resolve", &question).await.unwrap();
-        assert_eq!((answer.status, &answer.json().unwrap()["user"]["id"]), (200, &json!("u2")), "{}", answer.text());
+        assert_eq!(
+            (answer.status, &answer.json().unwrap()["user"]["id"]),
+            (200, &json!("u2")),
+            "{}",
+            answer.text()
+        );
         assert!(!answer.text().contains(&key), "the key itself is in the answer");
         assert_eq!(answer.json().unwrap()["key"]["expires_at"], Value::Null);
-        let unknown = client.post("/v1/api-keys/resolve", &json!({"api_key": "sk-nobody"})).await.unwrap();
+        let unknown = client
+            .post("/v1/api-keys/resolve", &json!({"api_key": "sk-nobody"}))
+            .await
+            .unwrap();
         expect_problem(&unknown, 404, "not-found").unwrap();
-        let untrusted = house.sidecars[0].api().post("/v1/api-keys/resolve", &question).await.unwrap();
+        let untrusted = house.sidecars[0]
+            .api()
+            .post("/v1/api-keys/resolve", &question)
+            .await
+            .unwrap();
         expect_problem(&untrusted, 403, "secret-needs-token").unwrap();
         let log = house.sidecars[0].log();
-        assert!(!log.contains(&key) && !log.contains("sk-nobody"), "a key is in the log:\n{log}");
+        assert!(
+            !log.contains(&key) && !log.contains("sk-nobody"),
+            "a key is in the log:\n{log}"
+        );
         let metrics = house.sidecars[0].metrics().await.unwrap();
         assert!(!metrics.contains("sk-"), "a key is in the metrics");
     }
@@ -114,27 +162,58 @@ async fn a_session_is_judged_as_the_application_does() {
         let good = session_token("u2", "stamp-2", Some("t1"));
         let alone = client.get("/v1/users/u2").await.unwrap().json().unwrap();
         let answer = resolve(&mut client, &good).await.unwrap();
-        assert_eq!((answer.status, answer.json().unwrap()), (200, alone), "{}", application.name());
+        assert_eq!(
+            (answer.status, answer.json().unwrap()),
+            (200, alone),
+            "{}",
+            application.name()
+        );
         token(&answer).unwrap();
 
         let mut forged = good.clone();
         forged.replace_range(forged.len() - 4.., "AAAA");
-        for bad in [forged, session_token("nobody", "stamp-2", None), "no token".to_owned(), "a.b.c".to_owned(), format!("{good}.")] {
+        for bad in [
+            forged,
+            session_token("nobody", "stamp-2", None),
+            "no token".to_owned(),
+            "a.b.c".to_owned(),
+            format!("{good}."),
+        ] {
             expect_problem(&resolve(&mut client, &bad).await.unwrap(), 404, "not-found").unwrap();
         }
         let other_stamp = resolve(&mut client, &session_token("u2", "old", None)).await.unwrap();
-        let expected = if application == Application::OpenWebUi012 { 404 } else { 200 };
+        let expected = if application == Application::OpenWebUi012 {
+            404
+        } else {
+            200
+        };
         assert_eq!(other_stamp.status, expected, "{}", application.name());
 
         // The application revokes by its own keys in Redis; NAGA's does not know that.
         let redis = house.redis.as_ref().unwrap();
-        redis.command(&["SET", "open-webui:auth:token:t1:revoked", "1"]).await.unwrap();
+        redis
+            .command(&["SET", "open-webui:auth:token:t1:revoked", "1"])
+            .await
+            .unwrap();
         let revoked = if application == Application::Naga0518 { 200 } else { 404 };
-        assert_eq!(resolve(&mut client, &good).await.unwrap().status, revoked, "{}", application.name());
+        assert_eq!(
+            resolve(&mut client, &good).await.unwrap().status,
+            revoked,
+            "{}",
+            application.name()
+        );
         let other = session_token("u2", "stamp-2", Some("t2"));
         assert_eq!(resolve(&mut client, &other).await.unwrap().status, 200);
-        redis.command(&["SET", "open-webui:auth:user:u2:revoked_at", "4000000000"]).await.unwrap();
-        assert_eq!(resolve(&mut client, &other).await.unwrap().status, revoked, "{}", application.name());
+        redis
+            .command(&["SET", "open-webui:auth:user:u2:revoked_at", "4000000000"])
+            .await
+            .unwrap();
+        assert_eq!(
+            resolve(&mut client, &other).await.unwrap().status,
+            revoked,
+            "{}",
+            application.name()
+        );
         redis.flush().await.unwrap();
 
         // What can't be known is not accepted.

@@ -11,14 +11,26 @@ use crate::house::{Plan, role, trusted};
 #[tokio::test]
 async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
     for application in Application::ALL {
-        let house = Plan::of(application).sidecars(1).with("NEVERSTALE_API__BODY_BYTES_MAX", 2_048).open().await.unwrap();
+        let house = Plan::of(application)
+            .sidecars(1)
+            .with("NEVERSTALE_API__BODY_BYTES_MAX", 2_048)
+            .open()
+            .await
+            .unwrap();
         let mut client = trusted(&house.sidecars[0]);
         let long = "x".repeat(1_100);
         let token = format!("at-least-as-fresh={}", "f".repeat(40));
         let level = "Neverstale-Consistency";
         let limit = "Neverstale-Timeout-Ms";
         let get = |path: &str| ("GET", path.to_owned(), vec![], String::new());
-        let get_with = |name: &'static str, value: &str| ("GET", "/v1/users/u2".to_owned(), vec![(name, value.to_owned())], String::new());
+        let get_with = |name: &'static str, value: &str| {
+            (
+                "GET",
+                "/v1/users/u2".to_owned(),
+                vec![(name, value.to_owned())],
+                String::new(),
+            )
+        };
         let post = |path: &str, body: &str| ("POST", path.to_owned(), vec![], body.to_owned());
         let cases = [
             // Unknown, or unknown here.
@@ -47,8 +59,16 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
             (get(&format!("/v1/config/{long}")), 400, "malformed"),
             (get("/v1/users/u2?verbose=1"), 400, "malformed"),
             (get("/v1/users/u2/settings/rag.top_k?default=ten"), 400, "malformed"),
-            (get("/v1/users/u2/settings/rag.top_k?default=1&default=2"), 400, "malformed"),
-            (get("/v1/users/u2/settings/rag.top_k?default=%22%5Cu0000%22"), 400, "malformed"),
+            (
+                get("/v1/users/u2/settings/rag.top_k?default=1&default=2"),
+                400,
+                "malformed",
+            ),
+            (
+                get("/v1/users/u2/settings/rag.top_k?default=%22%5Cu0000%22"),
+                400,
+                "malformed",
+            ),
             (get("/v1/position?x=1"), 400, "malformed"),
             (get("/v1/events?since=now"), 400, "malformed"),
             (post("/v1/batch", "{"), 400, "malformed"),
@@ -57,12 +77,27 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
             (post("/v1/batch", r#"{"reads": []}"#), 400, "malformed"),
             (post("/v1/batch", r#"{"reads": ["v1/users/u2"]}"#), 400, "malformed"),
             (post("/v1/batch", r#"{"reads": [5]}"#), 400, "malformed"),
-            (post("/v1/batch", &format!(r#"{{"reads": [{}"/v1/config"]}}"#, "\"\",".repeat(257))), 400, "malformed"),
+            (
+                post(
+                    "/v1/batch",
+                    &format!(r#"{{"reads": [{}"/v1/config"]}}"#, "\"\",".repeat(257)),
+                ),
+                400,
+                "malformed",
+            ),
             (post("/v1/api-keys/resolve", "{}"), 400, "malformed"),
             (post("/v1/api-keys/resolve", r#"{"api_key": ""}"#), 400, "malformed"),
-            (post("/v1/api-keys/resolve", r#"{"api_key": "a\u0000"}"#), 400, "malformed"),
+            (
+                post("/v1/api-keys/resolve", r#"{"api_key": "a\u0000"}"#),
+                400,
+                "malformed",
+            ),
             (post("/v1/api-keys/resolve", r#"{"api_key": 7}"#), 400, "malformed"),
-            (post("/v1/api-keys/resolve", r#"{"api_key": "sk-1", "more": true}"#), 400, "malformed"),
+            (
+                post("/v1/api-keys/resolve", r#"{"api_key": "sk-1", "more": true}"#),
+                400,
+                "malformed",
+            ),
             (post("/v1/sessions/resolve", r#"{"token": null}"#), 400, "malformed"),
             // Too large.
             (post("/v1/batch", &" ".repeat(2_049)), 413, "too-large"),
@@ -70,8 +105,16 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
             (get(&format!("/v1/users/{}", "x".repeat(9_000))), 414, "too-large"),
             // Another method.
             (post("/v1/users/u2", "{}"), 405, "method-not-allowed"),
-            (("DELETE", "/v1/users/u2".to_owned(), vec![], String::new()), 405, "method-not-allowed"),
-            (("PUT", "/v1/config".to_owned(), vec![], "{}".to_owned()), 405, "method-not-allowed"),
+            (
+                ("DELETE", "/v1/users/u2".to_owned(), vec![], String::new()),
+                405,
+                "method-not-allowed",
+            ),
+            (
+                ("PUT", "/v1/config".to_owned(), vec![], "{}".to_owned()),
+                405,
+                "method-not-allowed",
+            ),
             (get("/v1/batch"), 405, "method-not-allowed"),
             (get("/v1/api-keys/resolve"), 405, "method-not-allowed"),
             (get("/v1/sessions/resolve"), 405, "method-not-allowed"),
@@ -81,12 +124,21 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
         for ((method, path, headers, body), status, kind) in cases {
             let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let answer = client.send(method, &path, &headers, body.as_bytes()).await;
-            let shown = format!("{method} {} {headers:?} {}", &path[..path.len().min(80)], &body[..body.len().min(80)]);
+            let shown = format!(
+                "{method} {} {headers:?} {}",
+                &path[..path.len().min(80)],
+                &body[..body.len().min(80)]
+            );
             let answer = answer.unwrap_or_else(|error| panic!("{shown}: {error:#}"));
-            expect_problem(&answer, status, kind).unwrap_or_else(|error| panic!("{}: {shown}: {error:#}", application.name()));
+            expect_problem(&answer, status, kind)
+                .unwrap_or_else(|error| panic!("{}: {shown}: {error:#}", application.name()));
             if status == 405 {
                 let is_post = ["/v1/batch", "/v1/api-keys/resolve", "/v1/sessions/resolve"].contains(&path.as_str());
-                assert_eq!(answer.header("allow"), Some(if is_post { "POST" } else { "GET, HEAD" }), "{shown}");
+                assert_eq!(
+                    answer.header("allow"),
+                    Some(if is_post { "POST" } else { "GET, HEAD" }),
+                    "{shown}"
+                );
             }
         }
         // What only one flavour has.
@@ -95,7 +147,11 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
             Application::OpenWebUi012 => assert_eq!(grants.status, 200),
             _ => expect_problem(&grants, 404, "not-in-this-schema").unwrap(),
         }
-        assert_eq!(client.get("/v1/users/u2").await.unwrap().status, 200, "the connection or the sidecar has suffered");
+        assert_eq!(
+            client.get("/v1/users/u2").await.unwrap().status,
+            200,
+            "the connection or the sidecar has suffered"
+        );
     }
 }
 
@@ -103,8 +159,16 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
 async fn headers_given_twice_too_large_or_no_http_at_all_are_refused() {
     let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
     let mut client = house.sidecars[0].api();
-    let twice = [("Neverstale-Consistency", "minimize-latency"), ("Neverstale-Consistency", "fully-consistent")];
-    expect_problem(&client.get_with("/v1/users/u2", &twice).await.unwrap(), 400, "malformed").unwrap();
+    let twice = [
+        ("Neverstale-Consistency", "minimize-latency"),
+        ("Neverstale-Consistency", "fully-consistent"),
+    ];
+    expect_problem(
+        &client.get_with("/v1/users/u2", &twice).await.unwrap(),
+        400,
+        "malformed",
+    )
+    .unwrap();
     let large = "x".repeat(40_000);
     let answer = client.get_with("/v1/users/u2", &[("X-Large", &large)]).await.unwrap();
     expect_problem(&answer, 431, "too-large").unwrap();
@@ -118,7 +182,12 @@ async fn headers_given_twice_too_large_or_no_http_at_all_are_refused() {
 
 #[tokio::test]
 async fn a_body_without_a_length_is_bounded_too() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).with("NEVERSTALE_API__BODY_BYTES_MAX", 2_048).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(1)
+        .with("NEVERSTALE_API__BODY_BYTES_MAX", 2_048)
+        .open()
+        .await
+        .unwrap();
     let mut request = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..5 {
         request.extend_from_slice(format!("200\r\n{}\r\n", " ".repeat(512)).as_bytes());
@@ -133,26 +202,53 @@ async fn a_token_is_asked_for_over_tcp_when_there_is_a_file_of_them() {
     let scratch = Scratch::new().unwrap();
     let file = scratch.path().join("tokens");
     std::fs::write(&file, "first-token\nsecond-token\n").unwrap();
-    let house = Plan::of(Application::Naga0518).sidecars(1).with("NEVERSTALE_API__TOKEN_FILE", file.display()).open().await.unwrap();
+    let house = Plan::of(Application::Naga0518)
+        .sidecars(1)
+        .with("NEVERSTALE_API__TOKEN_FILE", file.display())
+        .open()
+        .await
+        .unwrap();
     let mut client = house.sidecars[0].api();
     let secret = "/v1/users/u2/virtual-keys/rag.openai_api_key";
-    for path in ["/v1/users/u2", secret, "/v1/position", "/v1/nothing", "/v1/events", "/openapi.json"] {
+    for path in [
+        "/v1/users/u2",
+        secret,
+        "/v1/position",
+        "/v1/nothing",
+        "/v1/events",
+        "/openapi.json",
+    ] {
         let answer = client.get(path).await.unwrap();
         expect_problem(&answer, 401, "unauthorised").unwrap();
-        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"), "{path}");
+        assert!(
+            answer.header("www-authenticate").unwrap().starts_with("Bearer"),
+            "{path}"
+        );
     }
     for wrong in ["Bearer third-token", "Bearer ", "Basic first-token", "first-token"] {
-        let answer = client.get_with("/v1/users/u2", &[("Authorization", wrong)]).await.unwrap();
+        let answer = client
+            .get_with("/v1/users/u2", &[("Authorization", wrong)])
+            .await
+            .unwrap();
         expect_problem(&answer, 401, "unauthorised").unwrap();
     }
     for right in ["Bearer first-token", "bearer second-token"] {
         let answer = client.get_with(secret, &[("Authorization", right)]).await.unwrap();
-        assert_eq!((answer.status, answer.json().unwrap()["value"].as_str().map(|key| &key[..3])), (200, Some("sk-")));
+        assert_eq!(
+            (
+                answer.status,
+                answer.json().unwrap()["value"].as_str().map(|key| &key[..3])
+            ),
+            (200, Some("sk-"))
+        );
     }
     // The socket's file mode is its guard.
     assert_eq!(trusted(&house.sidecars[0]).get(secret).await.unwrap().status, 200);
     let log = house.sidecars[0].log();
-    assert!(!log.contains("-token\"") && !log.contains("first-token") && !log.contains("sk-of-user"), "a secret is in the log:\n{log}");
+    assert!(
+        !log.contains("-token\"") && !log.contains("first-token") && !log.contains("sk-of-user"),
+        "a secret is in the log:\n{log}"
+    );
 }
 
 #[tokio::test]
@@ -160,11 +256,17 @@ async fn a_secret_goes_to_the_socket_and_not_to_a_stranger() {
     for (application, path) in [
         (Application::Naga0518, "/v1/users/u2/virtual-keys/rag.openai_api_key"),
         (Application::OpenWebUi06, "/v1/users/u2/virtual-keys/rag.openai_api_key"),
-        (Application::OpenWebUi012, "/v1/users/u2/virtual-keys/rag.openai.api_key"),
+        (
+            Application::OpenWebUi012,
+            "/v1/users/u2/virtual-keys/rag.openai.api_key",
+        ),
     ] {
         let house = Plan::of(application).sidecars(1).open().await.unwrap();
         if application == Application::OpenWebUi012 {
-            house.write("INSERT INTO config (key, value) VALUES ('rag.openai.api_key', '\"sk-secret\"')").await.unwrap();
+            house
+                .write("INSERT INTO config (key, value) VALUES ('rag.openai.api_key', '\"sk-secret\"')")
+                .await
+                .unwrap();
         }
         let mut stranger = house.sidecars[0].api();
         let mut client = trusted(&house.sidecars[0]);
@@ -175,24 +277,40 @@ async fn a_secret_goes_to_the_socket_and_not_to_a_stranger() {
             assert_eq!(answer.status, 200, "{}", answer.text());
             assert!(answer.json().unwrap()["value"].as_str().unwrap().starts_with("sk-"));
         }
-        for open in ["/v1/config", "/v1/users/u2/settings", "/v1/users/u2/virtual-keys", "/v1/users/u1/settings"] {
+        for open in [
+            "/v1/config",
+            "/v1/users/u2/settings",
+            "/v1/users/u2/virtual-keys",
+            "/v1/users/u1/settings",
+        ] {
             let answer = stranger.get(open).await.unwrap();
-            assert!(answer.status == 200 && !answer.text().contains("sk-"), "{open}: {}", answer.text());
+            assert!(
+                answer.status == 200 && !answer.text().contains("sk-"),
+                "{open}: {}",
+                answer.text()
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn a_silent_postgres_means_504_at_the_deadline_and_503_after_the_limit() {
-    let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")]).await.unwrap();
+    let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
+        .await
+        .unwrap();
     let plan = Plan::of(Application::OpenWebUi012).lease_ms(0).sidecars(1);
-    let plan = plan.with("NEVERSTALE_DATABASE__STATEMENT_TIMEOUT_MS", 700).with("NEVERSTALE_API__REQUESTS_IN_FLIGHT_MAX", 2);
+    let plan = plan
+        .with("NEVERSTALE_DATABASE__STATEMENT_TIMEOUT_MS", 700)
+        .with("NEVERSTALE_API__REQUESTS_IN_FLIGHT_MAX", 2);
     let house = plan.open_on(&postgres).await.unwrap();
     let mut client = house.sidecars[0].api();
     assert_eq!(role(&client.get("/v1/users/u2/role").await.unwrap()).unwrap(), "user");
     postgres.pause().unwrap();
     let began = Instant::now();
-    let late = client.get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "100")]).await.unwrap();
+    let late = client
+        .get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "100")])
+        .await
+        .unwrap();
     expect_problem(&late, 504, "deadline-exceeded").unwrap();
     assert!(began.elapsed() < Duration::from_millis(600), "{:?}", began.elapsed());
     let patient = [("Neverstale-Timeout-Ms", "20000")];
@@ -201,7 +319,10 @@ async fn a_silent_postgres_means_504_at_the_deadline_and_503_after_the_limit() {
     // A request that allows it goes on within the bound, and is told so; nobody else sees anything.
     let weaker = [("Neverstale-Consistency", "minimize-latency")];
     let answer = client.get_with("/v1/users/u2/role", &weaker).await.unwrap();
-    assert_eq!((answer.status, answer.header("neverstale-consistency")), (200, Some("minimize-latency")));
+    assert_eq!(
+        (answer.status, answer.header("neverstale-consistency")),
+        (200, Some("minimize-latency"))
+    );
     // The third that waits is too many.
     let [mut one, mut two] = [house.sidecars[0].api(), house.sidecars[0].api()];
     let wait = [("Neverstale-Timeout-Ms", "600")];
@@ -209,7 +330,11 @@ async fn a_silent_postgres_means_504_at_the_deadline_and_503_after_the_limit() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         client.get_with("/v1/users/u3/role", &wait).await
     };
-    let (_, _, third) = tokio::join!(one.get_with("/v1/users/u4", &wait), two.get_with("/v1/users/u5", &wait), third);
+    let (_, _, third) = tokio::join!(
+        one.get_with("/v1/users/u4", &wait),
+        two.get_with("/v1/users/u5", &wait),
+        third
+    );
     expect_problem(&third.unwrap(), 429, "too-many-requests").unwrap();
     postgres.resume().unwrap();
 }

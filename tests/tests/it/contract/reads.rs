@@ -48,21 +48,43 @@ async fn every_read(application: Application) -> Result<()> {
         }
         expect_read(&answer)?;
         let again = question.ask(&mut client).await?;
-        ensure!(again.header("cache-status") == Some("neverstale; hit; detail=l1"), "{question}: {:?}", again.headers);
-        ensure!(again.body == answer.body && again.header("etag") == answer.header("etag"), "{question} differs from itself");
+        ensure!(
+            again.header("cache-status") == Some("neverstale; hit; detail=l1"),
+            "{question}: {:?}",
+            again.headers
+        );
+        ensure!(
+            again.body == answer.body && again.header("etag") == answer.header("etag"),
+            "{question} differs from itself"
+        );
         if let Question::Get(path) = &question {
             let etag = answer.header("etag").unwrap_or_default();
             let known = client.get_with(path, &[("If-None-Match", etag)]).await?;
             let expected = if answer.status == 200 { 304 } else { 404 };
             ensure!(known.status == expected, "{path} with its own ETag: {}", known.status);
-            ensure!(expected != 304 || (known.body.is_empty() && known.header("etag") == Some(etag)), "{path}: {known:?}");
+            ensure!(
+                expected != 304 || (known.body.is_empty() && known.header("etag") == Some(etag)),
+                "{path}: {known:?}"
+            );
             token(&known)?;
             let other = client.get_with(path, &[("If-None-Match", "\"another\"")]).await?;
-            ensure!(other.status == answer.status, "{path} with another ETag: {}", other.status);
+            ensure!(
+                other.status == answer.status,
+                "{path} with another ETag: {}",
+                other.status
+            );
             let head = client.send("HEAD", path, &[], &[]).await?;
-            ensure!(head.status == answer.status && head.body.is_empty(), "HEAD {path}: {}", head.status);
+            ensure!(
+                head.status == answer.status && head.body.is_empty(),
+                "HEAD {path}: {}",
+                head.status
+            );
             for name in ["content-length", "content-type", "etag", "neverstale-consistency"] {
-                ensure!(head.header(name) == answer.header(name), "HEAD {path} has another {name}: {:?}", head.headers);
+                ensure!(
+                    head.header(name) == answer.header(name),
+                    "HEAD {path} has another {name}: {:?}",
+                    head.headers
+                );
             }
         }
     }
@@ -72,7 +94,12 @@ async fn every_read(application: Application) -> Result<()> {
 
 fn describe(shown: &mut String, question: &Question, answer: &Answer) -> Result<()> {
     let body = answer.text();
-    writeln!(shown, "{question}\n  {} {}\n  {body}", answer.status, answer.header("content-type").unwrap_or_default())?;
+    writeln!(
+        shown,
+        "{question}\n  {} {}\n  {body}",
+        answer.status,
+        answer.header("content-type").unwrap_or_default()
+    )?;
     Ok(())
 }
 
@@ -80,17 +107,37 @@ fn describe(shown: &mut String, question: &Question, answer: &Answer) -> Result<
 fn expect_read(answer: &Answer) -> Result<()> {
     token(answer)?;
     let length = answer.header("content-length").and_then(|length| length.parse().ok());
-    ensure!(length == Some(answer.body.len()), "Content-Length: {:?}", answer.headers);
-    ensure!(answer.header("neverstale-consistency") == Some("fully-consistent"), "{:?}", answer.headers);
+    ensure!(
+        length == Some(answer.body.len()),
+        "Content-Length: {:?}",
+        answer.headers
+    );
+    ensure!(
+        answer.header("neverstale-consistency") == Some("fully-consistent"),
+        "{:?}",
+        answer.headers
+    );
     let status = answer.header("cache-status").unwrap_or_default();
     ensure!(
-        ["neverstale; fwd=miss", "neverstale; hit; detail=l1", "neverstale; hit; detail=l2"].contains(&status),
+        [
+            "neverstale; fwd=miss",
+            "neverstale; hit; detail=l1",
+            "neverstale; hit; detail=l2"
+        ]
+        .contains(&status),
         "Cache-Status: {status}"
     );
     let etag = answer.header("etag").unwrap_or_default();
-    ensure!(etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'), "no strong ETag: {etag}");
+    ensure!(
+        etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'),
+        "no strong ETag: {etag}"
+    );
     match answer.status {
-        200 => ensure!(answer.header("content-type") == Some("application/json"), "{:?}", answer.headers),
+        200 => ensure!(
+            answer.header("content-type") == Some("application/json"),
+            "{:?}",
+            answer.headers
+        ),
         _ => expect_problem(answer, 404, "not-found")?,
     }
     Ok(())
@@ -104,11 +151,17 @@ async fn each_level_is_kept_and_named() {
     let mut kept = async |level: &str| {
         let answer = two.get_with(path, &[("Neverstale-Consistency", level)]).await.unwrap();
         assert_eq!(answer.status, 200, "{level}: {}", answer.text());
-        (answer.header("neverstale-consistency").unwrap().to_owned(), role(&answer).unwrap())
+        (
+            answer.header("neverstale-consistency").unwrap().to_owned(),
+            role(&answer).unwrap(),
+        )
     };
     assert_eq!(kept("fully-consistent").await.0, "fully-consistent");
     assert_eq!(kept("minimize-latency").await.0, "minimize-latency");
-    assert_eq!(kept("fully-consistent; fallback=minimize-latency").await.0, "fully-consistent");
+    assert_eq!(
+        kept("fully-consistent; fallback=minimize-latency").await.0,
+        "fully-consistent"
+    );
     // A caller's own write goes along with its token, to another sidecar.
     house.set_role("u2", "admin").await.unwrap();
     let seen = one.get(path).await.unwrap();
@@ -125,9 +178,16 @@ async fn a_token_that_lies_ahead_is_refused_and_not_waited_for() {
     let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
     let mut client = house.sidecars[0].api();
     let known = token(&client.get("/v1/users/u2").await.unwrap()).unwrap();
-    let ahead = format!("at-least-as-fresh={}-{:x}", known.split_once('-').unwrap().0, position(&known).unwrap() + 1_000);
+    let ahead = format!(
+        "at-least-as-fresh={}-{:x}",
+        known.split_once('-').unwrap().0,
+        position(&known).unwrap() + 1_000
+    );
     let began = Instant::now();
-    let refused = client.get_with("/v1/users/u2", &[("Neverstale-Consistency", &ahead)]).await.unwrap();
+    let refused = client
+        .get_with("/v1/users/u2", &[("Neverstale-Consistency", &ahead)])
+        .await
+        .unwrap();
     expect_problem(&refused, 503, "unavailable").unwrap();
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
@@ -138,7 +198,10 @@ async fn a_position_is_a_fence_and_grows_with_every_commit() {
     let mut client = house.sidecars[0].api();
     let mut last = 0;
     for name in ["one", "two", "three"] {
-        house.write(&format!("UPDATE \"user\" SET name = '{name}' WHERE id = 'u2'")).await.unwrap();
+        house
+            .write(&format!("UPDATE \"user\" SET name = '{name}' WHERE id = 'u2'"))
+            .await
+            .unwrap();
         let answer = client.get("/v1/position").await.unwrap();
         assert_eq!(answer.status, 200);
         assert_eq!(answer.json().unwrap()["position"], token(&answer).unwrap());
@@ -150,7 +213,12 @@ async fn a_position_is_a_fence_and_grows_with_every_commit() {
 
 #[tokio::test]
 async fn an_answer_in_l2_is_a_hit_for_a_sidecar_that_never_read_it() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(2).with_redis().open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(2)
+        .with_redis()
+        .open()
+        .await
+        .unwrap();
     let [mut one, mut two] = [0, 1].map(|place| house.sidecars[place].api());
     let mut number = 2;
     // Values reach Redis behind the answer, so each attempt is about a user that the second sidecar has never read.

@@ -30,7 +30,9 @@ async fn next(lines: &mut EventLines) -> Result<Event> {
 async fn any(lines: &mut EventLines) -> Result<Event> {
     let (mut name, mut id, mut data) = (String::new(), String::new(), Value::Null);
     loop {
-        let line = timeout(Duration::from_secs(10), lines.next()).await.context("no event came")??;
+        let line = timeout(Duration::from_secs(10), lines.next())
+            .await
+            .context("no event came")??;
         let line = line.context("the stream ended")?;
         if line.is_empty() && !name.is_empty() {
             return Ok(Event { name, id, data });
@@ -56,12 +58,19 @@ async fn every_watched_commit_is_told_once_in_order_and_a_caller_goes_on_where_i
         for (user, role) in [("u2", "admin"), ("u3", "admin"), ("u2", "user")] {
             house.set_role(user, role).await.unwrap();
             let event = next(&mut events).await.unwrap();
-            assert_eq!((event.name.as_str(), event.data["position"].as_str()), ("invalidation", Some(event.id.as_str())), "{event:?}");
+            assert_eq!(
+                (event.name.as_str(), event.data["position"].as_str()),
+                ("invalidation", Some(event.id.as_str())),
+                "{event:?}"
+            );
             let tags = event.data["tags"].as_array().unwrap();
             assert!(tags.contains(&Value::from(format!("user.id:{user}"))), "{tags:?}");
             told.push(event.id);
         }
-        assert!(told.is_sorted() || told.windows(2).all(|pair| pair[0] != pair[1]), "{told:?}");
+        assert!(
+            told.is_sorted() || told.windows(2).all(|pair| pair[0] != pair[1]),
+            "{told:?}"
+        );
         drop(events);
         // While nobody listened.
         house.set_role("u3", "user").await.unwrap();
@@ -70,7 +79,12 @@ async fn every_watched_commit_is_told_once_in_order_and_a_caller_goes_on_where_i
         for expected in &told[1..] {
             assert_eq!(next(&mut resumed).await.unwrap().id, *expected);
         }
-        assert!(next(&mut resumed).await.unwrap().data["tags"].as_array().unwrap().contains(&Value::from("user.id:u3")));
+        assert!(
+            next(&mut resumed).await.unwrap().data["tags"]
+                .as_array()
+                .unwrap()
+                .contains(&Value::from("user.id:u3"))
+        );
         // What a browser sends when it comes back counts before the query.
         let mut resumed = client.events(&path, &[("Last-Event-ID", &told[1])]).await.unwrap();
         assert_eq!(next(&mut resumed).await.unwrap().id, told[2]);
@@ -88,21 +102,39 @@ async fn where_the_log_no_longer_reaches_back_there_is_a_gap() {
     for since in [before_everything, of_another] {
         let mut events = client.events(&format!("/v1/events?since={since}"), &[]).await.unwrap();
         let event = next(&mut events).await.unwrap();
-        assert!(["gap", "incarnation"].contains(&event.name.as_str()), "{since}: {event:?}");
+        assert!(
+            ["gap", "incarnation"].contains(&event.name.as_str()),
+            "{since}: {event:?}"
+        );
         // From here on it is complete.
-        house.write("UPDATE \"user\" SET name = name || '.' WHERE id = 'u2'").await.unwrap();
+        house
+            .write("UPDATE \"user\" SET name = name || '.' WHERE id = 'u2'")
+            .await
+            .unwrap();
         assert_eq!(next(&mut events).await.unwrap().name, "invalidation");
     }
 }
 
 #[tokio::test]
 async fn more_followers_than_the_limit_are_refused() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).with("NEVERSTALE_API__EVENT_SUBSCRIBERS_MAX", 1).open().await.unwrap();
-    let client = house.sidecars[0].api();
-    let first = client.events("/v1/events", &[]).await.unwrap();
-    expect_problem(&house.sidecars[0].get("/v1/events").await.unwrap(), 429, "too-many-requests").unwrap();
-    drop(first);
-    crate::house::until("the place is free again", Duration::from_secs(5), async || Ok(client.events("/v1/events", &[]).await.is_ok()))
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(1)
+        .with("NEVERSTALE_API__EVENT_SUBSCRIBERS_MAX", 1)
+        .open()
         .await
         .unwrap();
+    let client = house.sidecars[0].api();
+    let first = client.events("/v1/events", &[]).await.unwrap();
+    expect_problem(
+        &house.sidecars[0].get("/v1/events").await.unwrap(),
+        429,
+        "too-many-requests",
+    )
+    .unwrap();
+    drop(first);
+    crate::house::until("the place is free again", Duration::from_secs(5), async || {
+        Ok(client.events("/v1/events", &[]).await.is_ok())
+    })
+    .await
+    .unwrap();
 }

@@ -20,7 +20,9 @@ use crate::house::{Plan, trusted};
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
-    let mut stream = TcpStream::connect(("127.0.0.1", house.sidecars[0].api_port())).await.unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", house.sidecars[0].api_port()))
+        .await
+        .unwrap();
     let mut requests = String::new();
     for user in ["u2", "nobody", "u3", "u2"] {
         requests.push_str(&format!("GET /v1/users/{user} HTTP/1.1\r\nHost: x\r\n\r\n"));
@@ -44,20 +46,26 @@ async fn a_kept_connection_serves_many_requests_over_tcp_and_socket() {
             assert_eq!((answer.status, answer.header("connection")), (200, None));
         }
     }
-    let connections = house.sidecars[0].metric("neverstale_http_requests_total").await.unwrap();
+    let connections = house.sidecars[0]
+        .metric("neverstale_http_requests_total")
+        .await
+        .unwrap();
     assert!(connections >= 120.0, "{connections}");
 }
 
 #[tokio::test]
 async fn http_2_is_spoken_with_prior_knowledge() {
     let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", house.sidecars[0].api_port())).await.unwrap();
+    let stream = TcpStream::connect(("127.0.0.1", house.sidecars[0].api_port()))
+        .await
+        .unwrap();
     many_streams(stream).await.unwrap();
 }
 
 /// Twenty requests at once on one connection.
 async fn many_streams(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<()> {
-    let (sender, connection) = http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let (sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let mut asked = Vec::new();
     for number in 1..=20 {
@@ -72,8 +80,17 @@ async fn many_streams(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'stat
     for (place, answer) in asked.into_iter().enumerate() {
         let (status, headers, body) = answer.await??;
         let body: serde_json::Value = serde_json::from_slice(&body)?;
-        ensure!(status == 200 && body["id"] == format!("u{}", place + 1), "{status} {body}");
-        for name in ["neverstale-position", "cache-status", "etag", "content-length", "neverstale-consistency"] {
+        ensure!(
+            status == 200 && body["id"] == format!("u{}", place + 1),
+            "{status} {body}"
+        );
+        for name in [
+            "neverstale-position",
+            "cache-status",
+            "etag",
+            "content-length",
+            "neverstale-consistency",
+        ] {
             ensure!(headers.contains_key(name), "no {name} over HTTP/2: {headers:?}");
         }
     }
@@ -88,7 +105,9 @@ async fn tls_is_spoken_with_http_1_and_2() {
     std::fs::write(&files[0], made.cert.pem()).unwrap();
     std::fs::write(&files[1], made.signing_key.serialize_pem()).unwrap();
     let plan = Plan::of(Application::OpenWebUi012).sidecars(1);
-    let plan = plan.with("NEVERSTALE_API__TLS_CERT_FILE", files[0].display()).with("NEVERSTALE_API__TLS_KEY_FILE", files[1].display());
+    let plan = plan
+        .with("NEVERSTALE_API__TLS_CERT_FILE", files[0].display())
+        .with("NEVERSTALE_API__TLS_KEY_FILE", files[1].display());
     let house = plan.open().await.unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
@@ -98,18 +117,33 @@ async fn tls_is_spoken_with_http_1_and_2() {
         let mut config = builder.with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let stream = TcpStream::connect(("127.0.0.1", house.sidecars[0].api_port())).await?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost")?, stream).await?;
-        let agreed = stream.get_ref().1.alpn_protocol().context("no protocol was agreed on")?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from("localhost")?, stream)
+            .await?;
+        let agreed = stream
+            .get_ref()
+            .1
+            .alpn_protocol()
+            .context("no protocol was agreed on")?;
         ensure!(agreed == protocol.as_bytes(), "{agreed:?}");
         Ok(stream)
     };
     many_streams(connect("h2").await.unwrap()).await.unwrap();
     let mut stream = connect("http/1.1").await.unwrap();
-    stream.write_all(b"GET /v1/users/u2/role HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /v1/users/u2/role HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"role\""), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\"role\""),
+        "{answer}"
+    );
     // Who speaks plain HTTP there gets nothing, and the socket needs no TLS.
     assert!(house.sidecars[0].get("/v1/users/u2").await.is_err());
-    assert_eq!(trusted(&house.sidecars[0]).get("/v1/users/u2").await.unwrap().status, 200);
+    assert_eq!(
+        trusted(&house.sidecars[0]).get("/v1/users/u2").await.unwrap().status,
+        200
+    );
 }

@@ -12,7 +12,9 @@ use crate::house::{House, Plan, role, until};
 async fn own(settings: &[(&str, &str)]) -> Postgres {
     let mut all = vec![("fsync", "off")];
     all.extend_from_slice(settings);
-    Postgres::start(PostgresVersion::from_environment(), &all).await.unwrap()
+    Postgres::start(PostgresVersion::from_environment(), &all)
+        .await
+        .unwrap()
 }
 
 /// Nothing but 503, 504, or a lease that has not yet run out.
@@ -20,28 +22,63 @@ async fn fails_closed(house: &House, known: &str) {
     for sidecar in &house.sidecars {
         let began = Instant::now();
         loop {
-            let answer = sidecar.api().get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "100")]).await.unwrap();
+            let answer = sidecar
+                .api()
+                .get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "100")])
+                .await
+                .unwrap();
             if answer.status != 200 {
-                assert!([503, 504].contains(&answer.status), "{}: {}", answer.status, answer.text());
-                assert!(answer.status == 504 || answer.header("retry-after").is_some(), "{:?}", answer.headers);
+                assert!(
+                    [503, 504].contains(&answer.status),
+                    "{}: {}",
+                    answer.status,
+                    answer.text()
+                );
+                assert!(
+                    answer.status == 504 || answer.header("retry-after").is_some(),
+                    "{:?}",
+                    answer.headers
+                );
                 break;
             }
             assert_eq!(role(&answer).unwrap(), known);
-            assert!(began.elapsed() < Duration::from_secs(1), "a lease goes on without Postgres");
+            assert!(
+                began.elapsed() < Duration::from_secs(1),
+                "a lease goes on without Postgres"
+            );
         }
     }
 }
 
 async fn promote(writer: &Client, role: &str) {
-    writer.batch_execute(&format!("UPDATE \"user\" SET role = '{role}' WHERE id = 'u2'")).await.unwrap();
+    writer
+        .batch_execute(&format!("UPDATE \"user\" SET role = '{role}' WHERE id = 'u2'"))
+        .await
+        .unwrap();
 }
 
 /// F4: 503 while nobody answers, then a new incarnation, everything cold; and nobody needs to do anything.
 #[tokio::test]
 async fn a_restart_and_a_crash_of_postgres_are_survived_without_help() {
     let postgres = own(&[]).await;
-    let house = Plan::of(Application::OpenWebUi012).sidecars(2).with_redis().open_on(&postgres).await.unwrap();
-    let token = async || house.sidecars[0].get("/v1/users/u2").await.unwrap().header("neverstale-position").unwrap().split_once('-').unwrap().0.to_owned();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(2)
+        .with_redis()
+        .open_on(&postgres)
+        .await
+        .unwrap();
+    let token = async || {
+        house.sidecars[0]
+            .get("/v1/users/u2")
+            .await
+            .unwrap()
+            .header("neverstale-position")
+            .unwrap()
+            .split_once('-')
+            .unwrap()
+            .0
+            .to_owned()
+    };
     let mut known = "user";
     for (round, next) in ["admin", "pending", "user"].into_iter().enumerate() {
         for place in 0..2 {
@@ -71,7 +108,11 @@ async fn a_restart_and_a_crash_of_postgres_are_survived_without_help() {
 #[tokio::test]
 async fn a_paused_postgres_means_errors_until_it_goes_on() {
     let postgres = own(&[]).await;
-    let house = Plan::of(Application::Naga0518).sidecars(2).open_on(&postgres).await.unwrap();
+    let house = Plan::of(Application::Naga0518)
+        .sidecars(2)
+        .open_on(&postgres)
+        .await
+        .unwrap();
     for round in 0..2 {
         let known = house.role(0, "u2").await.unwrap();
         house.role(1, "u2").await.unwrap();
@@ -93,7 +134,12 @@ async fn a_paused_postgres_means_errors_until_it_goes_on() {
 #[tokio::test]
 async fn a_full_server_costs_those_inside_nothing_and_lets_the_others_in_again() {
     let postgres = own(&[("max_connections", "24"), ("superuser_reserved_connections", "1")]).await;
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).with("NEVERSTALE_DATABASE__FILL_CONNECTIONS", 2).open_on(&postgres).await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(1)
+        .with("NEVERSTALE_DATABASE__FILL_CONNECTIONS", 2)
+        .open_on(&postgres)
+        .await
+        .unwrap();
     for number in 1..=10 {
         house.sidecars[0].get(&format!("/v1/users/u{number}")).await.unwrap();
     }
@@ -115,10 +161,20 @@ async fn a_full_server_costs_those_inside_nothing_and_lets_the_others_in_again()
         }
     }
     house.set_role("u2", "pending").await.unwrap();
-    let answer = house.sidecars[0].api().get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "200")]).await.unwrap();
-    assert!(answer.status != 200 || role(&answer).unwrap() == "pending", "an old value on a full server: {}", answer.text());
+    let answer = house.sidecars[0]
+        .api()
+        .get_with("/v1/users/u2/role", &[("Neverstale-Timeout-Ms", "200")])
+        .await
+        .unwrap();
+    assert!(
+        answer.status != 200 || role(&answer).unwrap() == "pending",
+        "an old value on a full server: {}",
+        answer.text()
+    );
     drop(crowd);
-    recovered(&house.sidecars[0], "u2", "pending", Instant::now()).await.unwrap();
+    recovered(&house.sidecars[0], "u2", "pending", Instant::now())
+        .await
+        .unwrap();
 }
 
 /// F6: uncached until the installation is whole again, and readiness says why.
@@ -147,11 +203,20 @@ async fn dropped_disabled_and_suspended_triggers_show_and_reads_stay_right() {
                 let role_now = format!("role-{number}-{name}");
                 house.set_role("u2", &role_now).await.unwrap();
                 for place in 0..2 {
-                    assert_eq!(house.role(place, "u2").await.unwrap(), role_now, "{} after {breaking}", application.name());
+                    assert_eq!(
+                        house.role(place, "u2").await.unwrap(),
+                        role_now,
+                        "{} after {breaking}",
+                        application.name()
+                    );
                 }
             }
             let answer = house.sidecars[0].get("/v1/users/u2").await.unwrap();
-            assert_eq!(answer.header("cache-status"), Some("neverstale; fwd=bypass"), "after {breaking}");
+            assert_eq!(
+                answer.header("cache-status"),
+                Some("neverstale; fwd=bypass"),
+                "after {breaking}"
+            );
             until("readiness says why", Duration::from_secs(3), async || {
                 let answer = house.sidecars[0].admin().get("/readyz").await?;
                 Ok(answer.status == 503 && answer.text().contains("trigger"))
@@ -163,25 +228,40 @@ async fn dropped_disabled_and_suspended_triggers_show_and_reads_stay_right() {
             for sidecar in &house.sidecars {
                 sidecar.ready(Duration::from_secs(5)).await.unwrap();
             }
-            assert!(mended.elapsed() < super::RECOVERY + super::LENIENCE, "{:?}", mended.elapsed());
+            assert!(
+                mended.elapsed() < super::RECOVERY + super::LENIENCE,
+                "{:?}",
+                mended.elapsed()
+            );
         }
         // A migration: suspended, altered, resumed.
         run(&["suspend"], &environment).await.unwrap();
-        house.write("ALTER TABLE \"user\" ALTER COLUMN name TYPE text").await.unwrap();
+        house
+            .write("ALTER TABLE \"user\" ALTER COLUMN name TYPE text")
+            .await
+            .unwrap();
         sleep(Duration::from_millis(80)).await;
         house.set_role("u2", "during").await.unwrap();
         assert_eq!(house.role(0, "u2").await.unwrap(), "during");
         run(&["resume"], &environment).await.unwrap();
         house.sidecars[0].ready(Duration::from_secs(5)).await.unwrap();
         house.set_role("u2", "after").await.unwrap();
-        assert_eq!((house.role(0, "u2").await.unwrap(), house.role(1, "u2").await.unwrap()), ("after".to_owned(), "after".to_owned()));
+        assert_eq!(
+            (house.role(0, "u2").await.unwrap(), house.role(1, "u2").await.unwrap()),
+            ("after".to_owned(), "after".to_owned())
+        );
     }
 }
 
 /// The lease is raised and lowered under load, and no read is old on the way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_may_change_while_everybody_reads() {
-    let house = Plan::of(Application::OpenWebUi012).lease_ms(0).sidecars(2).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .lease_ms(0)
+        .sidecars(2)
+        .open()
+        .await
+        .unwrap();
     let url = house.database.url().to_owned();
     let changing = tokio::spawn(async move {
         for lease in ["40", "120", "20", "0", "60"] {

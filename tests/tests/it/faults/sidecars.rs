@@ -22,11 +22,19 @@ async fn a_sidecar_stopped_for_longer_than_its_lease_wakes_up_fresh() {
             }
             house.sidecars[0].pause().unwrap();
             // P17: a paused sidecar holds up no writer, and no other sidecar.
-            timeout(Duration::from_secs(2), house.set_role("u2", role_now)).await.expect("the writer waits for a paused sidecar").unwrap();
+            timeout(Duration::from_secs(2), house.set_role("u2", role_now))
+                .await
+                .expect("the writer waits for a paused sidecar")
+                .unwrap();
             assert_eq!(house.role(1, "u2").await.unwrap(), role_now);
             sleep(Duration::from_millis(150)).await;
             house.sidecars[0].resume().unwrap();
-            assert_eq!(role(&client.get("/v1/users/u2/role").await.unwrap()).unwrap(), role_now, "{} round {round}", application.name());
+            assert_eq!(
+                role(&client.get("/v1/users/u2/role").await.unwrap()).unwrap(),
+                role_now,
+                "{} round {round}",
+                application.name()
+            );
         }
     }
 }
@@ -34,7 +42,12 @@ async fn a_sidecar_stopped_for_longer_than_its_lease_wakes_up_fresh() {
 /// The same, stopped in the very middle of its lease and woken before its end: the commit has waited instead.
 #[tokio::test]
 async fn a_sidecar_stopped_within_its_lease_is_outwaited_by_the_commit() {
-    let house = Plan::of(Application::OpenWebUi012).lease_ms(150).sidecars(2).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .lease_ms(150)
+        .sidecars(2)
+        .open()
+        .await
+        .unwrap();
     let mut client = house.sidecars[0].api();
     for round in 0..8 {
         client.get("/v1/users/u2/role").await.unwrap();
@@ -42,7 +55,11 @@ async fn a_sidecar_stopped_within_its_lease_is_outwaited_by_the_commit() {
         let role_now = if round % 2 == 0 { "admin" } else { "user" };
         house.set_role("u2", role_now).await.unwrap();
         house.sidecars[0].resume().unwrap();
-        assert_eq!(role(&client.get("/v1/users/u2/role").await.unwrap()).unwrap(), role_now, "round {round}");
+        assert_eq!(
+            role(&client.get("/v1/users/u2/role").await.unwrap()).unwrap(),
+            role_now,
+            "round {round}"
+        );
     }
 }
 
@@ -59,7 +76,11 @@ async fn relay(house: &House, among: &[usize]) -> anyhow::Result<Option<usize>> 
 #[tokio::test]
 async fn a_killed_relay_is_replaced_and_costs_no_read_its_freshness() {
     let house = Plan::of(Application::OpenWebUi012).with_redis().open().await.unwrap();
-    until("there is a relay", Duration::from_secs(5), async || Ok(relay(&house, &[0, 1, 2]).await?.is_some())).await.unwrap();
+    until("there is a relay", Duration::from_secs(5), async || {
+        Ok(relay(&house, &[0, 1, 2]).await?.is_some())
+    })
+    .await
+    .unwrap();
     let first = relay(&house, &[0, 1, 2]).await.unwrap().unwrap();
     let others: Vec<usize> = (0..3).filter(|place| *place != first).collect();
     for place in &others {
@@ -74,21 +95,36 @@ async fn a_killed_relay_is_replaced_and_costs_no_read_its_freshness() {
             assert_eq!(house.role(*place, "u2").await.unwrap(), role_now);
         }
     }
-    until("another one is the relay", RECOVERY * 2, async || Ok(relay(&house, &others).await?.is_some())).await.unwrap();
+    until("another one is the relay", RECOVERY * 2, async || {
+        Ok(relay(&house, &others).await?.is_some())
+    })
+    .await
+    .unwrap();
     assert!(killed.elapsed() < RECOVERY * 2, "{:?}", killed.elapsed());
     // The word is spread again: positions move without a read.
     let second = relay(&house, &others).await.unwrap();
     let listener = others.into_iter().find(|place| Some(*place) != second).unwrap();
-    let before = house.sidecars[listener].metric("neverstale_position_applied").await.unwrap();
+    let before = house.sidecars[listener]
+        .metric("neverstale_position_applied")
+        .await
+        .unwrap();
     house.set_role("u3", "admin").await.unwrap();
-    until("the word is spread", RECOVERY, async || Ok(house.sidecars[listener].metric("neverstale_position_applied").await? > before)).await.unwrap();
+    until("the word is spread", RECOVERY, async || {
+        Ok(house.sidecars[listener].metric("neverstale_position_applied").await? > before)
+    })
+    .await
+    .unwrap();
 }
 
 /// A relay that is paused, not dead, keeps its office and its lock; the others must do without.
 #[tokio::test]
 async fn a_paused_relay_costs_no_read_its_freshness() {
     let house = Plan::of(Application::Naga0518).with_redis().open().await.unwrap();
-    until("there is a relay", Duration::from_secs(5), async || Ok(relay(&house, &[0, 1, 2]).await?.is_some())).await.unwrap();
+    until("there is a relay", Duration::from_secs(5), async || {
+        Ok(relay(&house, &[0, 1, 2]).await?.is_some())
+    })
+    .await
+    .unwrap();
     let first = relay(&house, &[0, 1, 2]).await.unwrap().unwrap();
     let others: Vec<usize> = (0..3).filter(|place| *place != first).collect();
     house.sidecars[first].pause().unwrap();
@@ -106,7 +142,12 @@ async fn a_paused_relay_costs_no_read_its_freshness() {
 /// F11: a sidecar that was killed in the middle of everything starts again as if nothing had been.
 #[tokio::test]
 async fn a_killed_sidecar_starts_again_fresh() {
-    let mut house = Plan::of(Application::OpenWebUi06).sidecars(2).with_redis().open().await.unwrap();
+    let mut house = Plan::of(Application::OpenWebUi06)
+        .sidecars(2)
+        .with_redis()
+        .open()
+        .await
+        .unwrap();
     for round in 0..3 {
         house.role(0, "u2").await.unwrap();
         house.sidecars[0].kill_nine().await.unwrap();

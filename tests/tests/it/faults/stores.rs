@@ -16,7 +16,11 @@ async fn everything_is_fresh(house: &House, what: &str) {
         for place in 0..house.sidecars.len() {
             let began = Instant::now();
             assert_eq!(house.role(place, "u2").await.unwrap(), role_now, "{what}");
-            assert!(began.elapsed() < Duration::from_secs(1), "{what}: a read took {:?}", began.elapsed());
+            assert!(
+                began.elapsed() < Duration::from_secs(1),
+                "{what}: a read took {:?}",
+                began.elapsed()
+            );
         }
     }
 }
@@ -28,7 +32,12 @@ async fn l2_is_back(house: &House, cause_ended: Instant, what: &str) {
         number += 1;
         let path = format!("/v1/users/u{}/groups", number % 60 + 1);
         // Every round with answers that nobody has.
-        house.write(&format!("UPDATE \"user\" SET name = name || '.' WHERE id = 'u{}'", number % 60 + 1)).await?;
+        house
+            .write(&format!(
+                "UPDATE \"user\" SET name = name || '.' WHERE id = 'u{}'",
+                number % 60 + 1
+            ))
+            .await?;
         house.sidecars[0].get(&path).await?;
         sleep(Duration::from_millis(20)).await;
         let answer = house.sidecars[1].get(&path).await?;
@@ -36,12 +45,22 @@ async fn l2_is_back(house: &House, cause_ended: Instant, what: &str) {
     })
     .await
     .unwrap();
-    assert!(cause_ended.elapsed() < RECOVERY + super::LENIENCE, "{what}: L2 is back after {:?}", cause_ended.elapsed());
+    assert!(
+        cause_ended.elapsed() < RECOVERY + super::LENIENCE,
+        "{what}: L2 is back after {:?}",
+        cause_ended.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn redis_paused_killed_restarted_and_emptied_costs_hits_and_nothing_else() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(2).with_redis().with("NEVERSTALE_REDIS__BUDGET_MS", 25).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(2)
+        .with_redis()
+        .with("NEVERSTALE_REDIS__BUDGET_MS", 25)
+        .open()
+        .await
+        .unwrap();
     let redis = house.redis.as_ref().unwrap();
     everything_is_fresh(&house, "with Redis").await;
 
@@ -62,12 +81,21 @@ async fn redis_paused_killed_restarted_and_emptied_costs_hits_and_nothing_else()
 
 #[tokio::test]
 async fn values_of_others_and_garbage_in_redis_are_misses() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(2).with_redis().open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .sidecars(2)
+        .with_redis()
+        .open()
+        .await
+        .unwrap();
     let redis = house.redis.as_ref().unwrap();
     for user in ["u2", "u3", "u4"] {
         house.sidecars[0].get(&format!("/v1/users/{user}")).await.unwrap();
     }
-    until("values are in Redis", Duration::from_secs(5), async || Ok(redis.command(&["DBSIZE"]).await?.parse::<u32>()? >= 3)).await.unwrap();
+    until("values are in Redis", Duration::from_secs(5), async || {
+        Ok(redis.command(&["DBSIZE"]).await?.parse::<u32>()? >= 3)
+    })
+    .await
+    .unwrap();
     let keys = redis.command(&["KEYS", "neverstale*"]).await.unwrap();
     let keys: Vec<&str> = keys.lines().collect();
     // Everybody's value under somebody else's name, then nothing but noise.
@@ -84,7 +112,10 @@ async fn values_of_others_and_garbage_in_redis_are_misses() {
     let restarted = Sidecar::start(&house.options).await.unwrap();
     for user in ["u2", "u3", "u4"] {
         let answer = restarted.get(&format!("/v1/users/{user}")).await.unwrap();
-        assert_eq!((&answer.json().unwrap()["id"], answer.header("cache-status")), (&user.into(), Some("neverstale; fwd=miss")));
+        assert_eq!(
+            (&answer.json().unwrap()["id"], answer.header("cache-status")),
+            (&user.into(), Some("neverstale; fwd=miss"))
+        );
     }
     everything_is_fresh(&house, "amid garbage").await;
 }
@@ -99,7 +130,11 @@ async fn a_redis_that_appears_late_is_used_and_missed_by_nobody_before() {
     for _ in 0..2 {
         house.sidecars.push(Sidecar::start(&house.options).await.unwrap());
     }
-    assert!(began.elapsed() < Duration::from_secs(5), "starting waits for Redis: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "starting waits for Redis: {:?}",
+        began.elapsed()
+    );
     everything_is_fresh(&house, "without Redis").await;
     redis.start_again().await.unwrap();
     l2_is_back(&house, Instant::now(), "after it appeared").await;

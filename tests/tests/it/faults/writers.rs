@@ -26,7 +26,10 @@ async fn an_idle_transaction_hides_its_change_until_it_commits_and_costs_others_
         let house = Plan::of(application).lease_ms(60).sidecars(2).open().await.unwrap();
         house.role(0, "u2").await.unwrap();
         let idler = house.database.connect().await.unwrap();
-        idler.batch_execute("BEGIN; UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'").await.unwrap();
+        idler
+            .batch_execute("BEGIN; UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'")
+            .await
+            .unwrap();
         sleep(Duration::from_millis(150)).await;
         for place in 0..2 {
             assert_eq!(house.role(place, "u2").await.unwrap(), "user");
@@ -34,19 +37,37 @@ async fn an_idle_transaction_hides_its_change_until_it_commits_and_costs_others_
         // It holds its row, not us: others write and are seen.
         house.set_role("u3", "admin").await.unwrap();
         assert_eq!(house.role(1, "u3").await.unwrap(), "admin");
-        until("reads rest on the lease", Duration::from_secs(5), async || rests_on_its_lease(&house.sidecars[0], "u4").await).await.unwrap();
+        until("reads rest on the lease", Duration::from_secs(5), async || {
+            rests_on_its_lease(&house.sidecars[0], "u4").await
+        })
+        .await
+        .unwrap();
         idler.batch_execute("COMMIT").await.unwrap();
         for place in 0..2 {
-            assert_eq!(house.role(place, "u2").await.unwrap(), "admin", "{}", application.name());
+            assert_eq!(
+                house.role(place, "u2").await.unwrap(),
+                "admin",
+                "{}",
+                application.name()
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn what_is_rolled_back_is_never_seen_and_leaves_no_mark() {
-    let house = Plan::of(Application::OpenWebUi012).lease_ms(60).sidecars(2).open().await.unwrap();
+    let house = Plan::of(Application::OpenWebUi012)
+        .lease_ms(60)
+        .sidecars(2)
+        .open()
+        .await
+        .unwrap();
     for _ in 0..20 {
-        house.writer.batch_execute("BEGIN; UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'; ROLLBACK").await.unwrap();
+        house
+            .writer
+            .batch_execute("BEGIN; UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'; ROLLBACK")
+            .await
+            .unwrap();
         assert_eq!(house.role(0, "u2").await.unwrap(), "user");
     }
     // A commit that fails at the very end: a deferred constraint after ours has fired.
@@ -59,18 +80,30 @@ async fn what_is_rolled_back_is_never_seen_and_leaves_no_mark() {
         .await
         .unwrap();
     for _ in 0..5 {
-        let refused = house.write("UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'; INSERT INTO public.refused VALUES (1)").await;
+        let refused = house
+            .write("UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'; INSERT INTO public.refused VALUES (1)")
+            .await;
         assert!(refused.is_err());
         house.writer.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(house.role(1, "u2").await.unwrap(), "user");
     }
-    until("reads rest on the lease again", Duration::from_secs(5), async || rests_on_its_lease(&house.sidecars[0], "u2").await).await.unwrap();
+    until("reads rest on the lease again", Duration::from_secs(5), async || {
+        rests_on_its_lease(&house.sidecars[0], "u2").await
+    })
+    .await
+    .unwrap();
 }
 
 /// The process ids of sessions that wait within their commit.
 async fn committing(house: &House) -> anyhow::Result<Vec<i32>> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    Ok(house.writer.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
+    Ok(house
+        .writer
+        .query(sql, &[])
+        .await?
+        .iter()
+        .map(|row| row.get(0))
+        .collect())
 }
 
 /// F5: its mark goes with it, and the lease is back.
@@ -82,22 +115,43 @@ async fn a_writer_killed_in_the_middle_of_its_commit_leaves_no_change_and_no_mar
             house.role(place, "u2").await.unwrap();
         }
         let victim = house.database.connect().await.unwrap();
-        let dying = tokio::spawn(async move { victim.batch_execute("UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'").await });
-        until("it is in its commit", Duration::from_secs(5), async || Ok(!committing(&house).await?.is_empty())).await.unwrap();
+        let dying = tokio::spawn(async move {
+            victim
+                .batch_execute("UPDATE \"user\" SET role = 'admin' WHERE id = 'u2'")
+                .await
+        });
+        until("it is in its commit", Duration::from_secs(5), async || {
+            Ok(!committing(&house).await?.is_empty())
+        })
+        .await
+        .unwrap();
         // While it waits, the old value is the true one; both sides of the lease say so.
         assert_eq!(house.role(0, "u2").await.unwrap(), "user");
         for pid in committing(&house).await.unwrap() {
-            house.writer.execute("SELECT pg_terminate_backend($1)", &[&pid]).await.unwrap();
+            house
+                .writer
+                .execute("SELECT pg_terminate_backend($1)", &[&pid])
+                .await
+                .unwrap();
         }
         assert!(dying.await.unwrap().is_err());
         sleep(Duration::from_millis(50)).await;
         for place in 0..2 {
             assert_eq!(house.role(place, "u2").await.unwrap(), "user");
         }
-        until("reads rest on the lease again", Duration::from_secs(5), async || rests_on_its_lease(&house.sidecars[0], "u2").await).await.unwrap();
+        until("reads rest on the lease again", Duration::from_secs(5), async || {
+            rests_on_its_lease(&house.sidecars[0], "u2").await
+        })
+        .await
+        .unwrap();
         house.set_role("u2", "pending").await.unwrap();
         for place in 0..2 {
-            assert_eq!(house.role(place, "u2").await.unwrap(), "pending", "{}", application.name());
+            assert_eq!(
+                house.role(place, "u2").await.unwrap(),
+                "pending",
+                "{}",
+                application.name()
+            );
         }
     }
 }
@@ -106,11 +160,18 @@ async fn a_writer_killed_in_the_middle_of_its_commit_leaves_no_change_and_no_mar
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_sidecar_has_shown_no_other_denies() {
     for lease_ms in [0, 40] {
-        let house = Plan::of(Application::OpenWebUi012).lease_ms(lease_ms).open().await.unwrap();
+        let house = Plan::of(Application::OpenWebUi012)
+            .lease_ms(lease_ms)
+            .open()
+            .await
+            .unwrap();
         let writer = house.database.connect().await.unwrap();
         let writing = tokio::spawn(async move {
             for version in 0..25 {
-                writer.batch_execute(&format!("UPDATE \"user\" SET name = '{version}' WHERE id = 'u2'")).await.unwrap();
+                writer
+                    .batch_execute(&format!("UPDATE \"user\" SET name = '{version}' WHERE id = 'u2'"))
+                    .await
+                    .unwrap();
             }
         });
         let mut clients: Vec<_> = house.sidecars.iter().map(Sidecar::api).collect();

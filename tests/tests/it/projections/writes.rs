@@ -85,11 +85,20 @@ impl Tables {
 
 impl Table {
     fn insert(&self, dice: &mut Dice) -> String {
-        let chosen: Vec<&Column> = self.columns.iter().filter(|column| column.is_required || !dice.one_in(3)).collect();
+        let chosen: Vec<&Column> = self
+            .columns
+            .iter()
+            .filter(|column| column.is_required || !dice.one_in(3))
+            .collect();
         let names: Vec<String> = chosen.iter().map(|column| format!("\"{}\"", column.name)).collect();
         let values: Vec<String> = chosen.iter().map(|column| column.value(dice, &self.name)).collect();
         let conflict = if dice.one_in(3) { " ON CONFLICT DO NOTHING" } else { "" };
-        format!("INSERT INTO \"{}\" ({}) VALUES ({}){conflict}", self.name, names.join(", "), values.join(", "))
+        format!(
+            "INSERT INTO \"{}\" ({}) VALUES ({}){conflict}",
+            self.name,
+            names.join(", "),
+            values.join(", ")
+        )
     }
 
     fn update(&self, dice: &mut Dice, rows: &str) -> String {
@@ -101,7 +110,11 @@ impl Table {
             .map(|place| {
                 let column = &self.columns[place];
                 // What is written as it was is no change, and must not look like one.
-                let value = if dice.one_in(10) { format!("\"{}\"", column.name) } else { column.value(dice, &self.name) };
+                let value = if dice.one_in(10) {
+                    format!("\"{}\"", column.name)
+                } else {
+                    column.value(dice, &self.name)
+                };
                 format!("\"{}\" = {value}", column.name)
             })
             .collect();
@@ -126,7 +139,9 @@ impl Column {
             // An instant near now would change answers by itself in the middle of a comparison.
             "bigint" | "integer" if self.name == "expires_at" => dice.pick(&["1", "4000000000"]).to_owned(),
             "bigint" | "integer" if self.name == "id" => (1 + dice.below(9)).to_string(),
-            "bigint" | "integer" => dice.pick(&["1700000000", "1700000001", "1700000002", "1", "0", "-1"]).to_owned(),
+            "bigint" | "integer" => dice
+                .pick(&["1700000000", "1700000001", "1700000002", "1", "0", "-1"])
+                .to_owned(),
             kind if kind.starts_with("timestamp") => "clock_timestamp()".to_owned(),
             _ if self.is_short => quoted(dice.pick(&["", "x", "O'Brien", "ä\"{}\\"])),
             _ => match dice.below(6) {
@@ -149,7 +164,14 @@ fn known(table: &str, column: &str) -> Option<&'static [&'static str]> {
         ("config", "id") => return None,
         (_, "id") => &["r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8"],
         ("config", "email") => &["system@default", "user1@example.com", "User1@Example.com", "b@x.org"],
-        (_, "email" | "created_by") => &["user1@example.com", "user2@example.com", "User3@Example.com", "user4@example.com", "b@x.org", ""],
+        (_, "email" | "created_by") => &[
+            "user1@example.com",
+            "user2@example.com",
+            "User3@Example.com",
+            "user4@example.com",
+            "b@x.org",
+            "",
+        ],
         ("config", "key") => POOL.settings,
         (_, "key" | "api_key") => POOL.keys,
         (_, "role") => &["admin", "user", "user", "pending"],
@@ -197,7 +219,24 @@ fn document(dice: &mut Dice, table: &str, column: &str) -> String {
 }
 
 fn plain(dice: &mut Dice) -> &'static str {
-    dice.pick(&["null", "true", "false", "0", "1", "1.0", "3", "10", "\"\"", "\"x\"", "\"sk-1\"", "[]", "[\"\"]", "{}", "[true, 1]", "{\"key\": 1}"])
+    dice.pick(&[
+        "null",
+        "true",
+        "false",
+        "0",
+        "1",
+        "1.0",
+        "3",
+        "10",
+        "\"\"",
+        "\"x\"",
+        "\"sk-1\"",
+        "[]",
+        "[\"\"]",
+        "{}",
+        "[true, 1]",
+        "{\"key\": 1}",
+    ])
 }
 
 fn permissions(dice: &mut Dice) -> String {
@@ -205,7 +244,11 @@ fn permissions(dice: &mut Dice) -> String {
     for area in ["workspace", "chat", "new \\\"area\\\""] {
         if !dice.one_in(3) {
             let leaf = |dice: &mut Dice| dice.pick(&["true", "false", "null", "{\"er\": true}", "{}"]);
-            areas.push(format!("\"{area}\": {{\"models\": {}, \"edit\": {}}}", leaf(dice), leaf(dice)));
+            areas.push(format!(
+                "\"{area}\": {{\"models\": {}, \"edit\": {}}}",
+                leaf(dice),
+                leaf(dice)
+            ));
         }
     }
     format!("{{{}}}", areas.join(", "))
@@ -221,9 +264,30 @@ fn odd(dice: &mut Dice) -> String {
         return format!("{}{}", "[".repeat(60), "]".repeat(60));
     }
     dice.pick(&[
-        "null", " null ", "true", "-0.0", "1e2", "1e400", "\"\"", "\"u1\"", "\"\\ud83d\\ude00\"", "[[]]", "[null]", "[\"u1\", \"u1\", null, 5, {\"a\": \"u2\"}]", "[[\"u1\"]]",
-        "{\"u1\": true}", "{\"\": {}}", "{\"a\": {\"b\": {}}}", "{\"rag\": []}", "{\"rag\": {\"top_k\": null}}", "{\"rag\": null, \"user\": {\"permissions\": 5}}", "{\"a\": 1, \"a\": 2}",
-        "{\"workspace\": true}", "{\"workspace\": {\"models\": {\"deep\": [true]}}}", "{\"read\": \"u1\"}", "{\"read\": {\"user_ids\": \"u1\", \"group_ids\": {\"g1\": 1}}}",
+        "null",
+        " null ",
+        "true",
+        "-0.0",
+        "1e2",
+        "1e400",
+        "\"\"",
+        "\"u1\"",
+        "\"\\ud83d\\ude00\"",
+        "[[]]",
+        "[null]",
+        "[\"u1\", \"u1\", null, 5, {\"a\": \"u2\"}]",
+        "[[\"u1\"]]",
+        "{\"u1\": true}",
+        "{\"\": {}}",
+        "{\"a\": {\"b\": {}}}",
+        "{\"rag\": []}",
+        "{\"rag\": {\"top_k\": null}}",
+        "{\"rag\": null, \"user\": {\"permissions\": 5}}",
+        "{\"a\": 1, \"a\": 2}",
+        "{\"workspace\": true}",
+        "{\"workspace\": {\"models\": {\"deep\": [true]}}}",
+        "{\"read\": \"u1\"}",
+        "{\"read\": {\"user_ids\": \"u1\", \"group_ids\": {\"g1\": 1}}}",
     ])
     .to_owned()
 }
