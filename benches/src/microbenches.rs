@@ -46,7 +46,7 @@ pub(crate) fn measure(house: &House) -> Section {
             bytes_max: 1 << 30,
             ..L1Settings::default()
         },
-        std::sync::Arc::new(neverstale_telemetry::Metrics::new("bench")),
+        Arc::new(Metrics::new("bench")),
     );
     let keys: Vec<String> = (0..ENTRIES).map(|n| format!("/v1/users/u{n}")).collect();
     let body = Bytes::from(vec![b'x'; 130]);

@@ -172,6 +172,10 @@ impl Report {
 }
 
 fn table_of_goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> String {
+    let mut goals = goals.peekable();
+    if goals.peek().is_none() {
+        return String::new();
+    }
     let mut text = String::from("| goal | limit | seen | |\n| --- | --- | --- | --- |\n");
     for Goal {
         what,

@@ -166,10 +166,14 @@ async fn read_users(sidecar: &Sidecar, users: std::ops::RangeInclusive<u32>) -> 
 }
 
 fn resident_bytes(process: u32) -> Result<f64> {
+    memory_bytes(process, "VmRSS:")
+}
+
+fn memory_bytes(process: u32, name: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).context("read a process's memory")?;
     let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(name))
         .context("find a process's memory")?;
     let kibibytes: f64 = line
         .trim()

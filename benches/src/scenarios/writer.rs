@@ -27,6 +27,30 @@ BEGIN
     END LOOP;
 END $$"#;
 
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug)]
+enum Durability {
+    On,
+    Off,
+}
+
+impl Durability {
+    fn setting(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+
+    /// Rounds and their length. A disk's mood changes within seconds, so where it counts rounds are short and many.
+    fn rounds(self, house: &House) -> (u32, f64) {
+        match self {
+            Self::On => (house.pick(24, 8), 0.3),
+            Self::Off => (house.pick(9, 4), house.pick(0.8, 0.4)),
+        }
+    }
+}
+
 pub(super) async fn measure(house: &House) -> Result<Section> {
     let database = house.database(USERS, 0).await?;
     let client = database.connect().await?;
@@ -35,8 +59,8 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
     section.note(
         "`neverstale suspend` and `resume` take the triggers off and put them back between rounds, on the same table.",
     );
-    noise(house, &database, &client, "off", &mut section).await?;
-    noise(house, &database, &client, "on", &mut section).await?;
+    noise(house, &database, &client, Durability::Off, &mut section).await?;
+    noise(house, &database, &client, Durability::On, &mut section).await?;
     watched(house, &database, &client, &mut section).await?;
     bulk(house, &database, &client, &mut section).await?;
     Ok(section)
@@ -46,19 +70,19 @@ async fn noise(
     house: &House,
     database: &Database,
     client: &Client,
-    durable: &str,
+    durability: Durability,
     section: &mut Section,
 ) -> Result<()> {
+    let (durable, (rounds, seconds)) = (durability.setting(), durability.rounds(house));
     client
         .batch_execute(&format!("SET synchronous_commit = {durable}"))
         .await?;
-    let seconds = house.pick(0.8, 0.4);
     // A first run warms the table and says how many updates take about as long as a round should.
-    let probe = 200;
+    let probe = 50;
     let once = rate(client, probe).await?;
     let updates = (rate(client, ((once * 0.2) as u32).max(probe)).await? * seconds) as u32;
     let (mut none, mut again, mut triggers) = (Series::default(), Series::default(), Series::default());
-    for _ in 0..house.pick(9, 4) {
+    for _ in 0..rounds {
         house.neverstale(database, &["suspend"]).await?;
         none.push(fresh_rate(client, updates).await?);
         house.neverstale(database, &["resume"]).await?;

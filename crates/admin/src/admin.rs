@@ -111,7 +111,10 @@ impl Admin {
             tasks.shutdown(),
         );
         tasks.spawn("admin.readiness", watching);
-        let (cert, key) = (parts.settings.tls_cert_file.as_ref(), parts.settings.tls_key_file.as_ref());
+        let (cert, key) = (
+            parts.settings.tls_cert_file.as_ref(),
+            parts.settings.tls_key_file.as_ref(),
+        );
         let tls = ServerTls::where_named("admin.certificate", cert, key, tasks)?;
         let limits = Limits {
             connections_max: parts.settings.connections_max as usize,

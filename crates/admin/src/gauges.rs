@@ -10,7 +10,9 @@ use crate::admin::{Shared, Shown};
 
 /// Sets the gauges of L1, L2 and the lease to what they are now.
 pub(crate) fn refresh(shared: &Shared) {
-    let Some(Shown { cache, redis, .. }) = shared.parts.shown.get() else { return };
+    let Some(Shown { cache, redis, .. }) = shared.parts.shown.get() else {
+        return;
+    };
     let metrics = &shared.parts.metrics;
     let (entries, bytes) = cache.l1().size();
     metrics.l1_entries.set(entries as i64);

@@ -60,9 +60,15 @@ pub(crate) fn report(shared: &Shared) -> Report {
         Some(Standing::Serving(serving)) => ("serving", None, !serving.lease().except.is_none()),
         Some(Standing::Bypass { reason, .. }) => ("bypass", Some(reason.to_string()), false),
         Some(Standing::Down(error)) => ("down", Some(error.to_string()), false),
-        None => ("down", Some("the application's schema is not known yet".to_owned()), false),
+        None => (
+            "down",
+            Some("the application's schema is not known yet".to_owned()),
+            false,
+        ),
     };
-    let feed_status = shown.map(|shown| feed_status(shown.cache.feed(), &parts.metrics)).unwrap_or_default();
+    let feed_status = shown
+        .map(|shown| feed_status(shown.cache.feed(), &parts.metrics))
+        .unwrap_or_default();
     let answered = reads.total.saturating_sub(reads.unavailable);
     let hits = reads.l1_hits + reads.l2_hits;
     let mut installation = shown.map(|shown| shown.installation.clone()).unwrap_or_default();
@@ -92,7 +98,9 @@ pub(crate) fn report(shared: &Shared) -> Report {
                 .collect(),
             installation,
             feed: feed_status,
-            l1: shown.map(|shown| l1_status(shown.cache.l1(), shown.l1_bytes_max)).unwrap_or_default(),
+            l1: shown
+                .map(|shown| l1_status(shown.cache.l1(), shown.l1_bytes_max))
+                .unwrap_or_default(),
             l2: shown.and_then(|shown| shown.redis.as_ref().map(|redis| l2_status(redis, shown.is_l2_sealed))),
             audit: audit(&parts.metrics),
             reads,

@@ -104,7 +104,7 @@ impl Cache {
             Standing::Serving(serving) => Arc::clone(serving),
             _ => return None,
         };
-        let (fresh, _) = self.ask(&serving.statements, read).await.ok()?;
+        let fresh = self.ask(&serving.statements, read).await.ok()?;
         if fresh.stamp.incarnation != served.stamp.incarnation || fresh.stamp.incarnation != serving.world.incarnation()
         {
             return None;

@@ -203,7 +203,7 @@ impl Cache {
         deadline: Instant,
     ) -> Result<Answer, ReadError> {
         let filling = self.ask(statements, read);
-        let (entry, _) = timeout_at(deadline, filling).await.map_err(|_| ReadError::Deadline)??;
+        let entry = timeout_at(deadline, filling).await.map_err(|_| ReadError::Deadline)??;
         let token = Token {
             incarnation: entry.stamp.incarnation,
             position: entry.stamp.as_of,

@@ -47,11 +47,13 @@ impl Cache {
         };
         match asked {
             Ok((serving, entitlement)) => {
-                // A read that accepts staleness gets better when the bound can't be kept without a question.
-                let kept = if level == Level::MinimizeLatency {
-                    Level::FullyConsistent
-                } else {
-                    level
+                // Who accepts staleness, or holds a token that says nothing here, gets better when only a question can tell.
+                let kept = match level {
+                    Level::MinimizeLatency => Level::FullyConsistent,
+                    Level::AtLeastAsFresh(token) if token.incarnation != serving.world.incarnation() => {
+                        Level::FullyConsistent
+                    }
+                    _ => level,
                 };
                 Ok(Entitled::Serving(serving, entitlement, kept))
             }

@@ -11,9 +11,6 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{Cache, Entry, ReadError, Source, flights::Landing};
 
-/// Attempts of one fill: connections may have died unnoticed while the server was away.
-const ATTEMPTS: usize = 6;
-
 impl Cache {
     /// Joins the fill that is under way, or starts one. What was joined must pass the rule by this read's own entitlement;
     /// what this read started was asked after it arrived, and is returned as it is.
@@ -24,17 +21,20 @@ impl Cache {
         read: &Read,
         deadline: Instant,
     ) -> Result<(Arc<Entry>, Source), ReadError> {
-        if let Some(joined) = self.flights.join(&read.key) {
+        // Twice, because all whom one flight did not serve may share the next, which began after they came.
+        for _ in 0..2 {
+            let Some(joined) = self.flights.join(&read.key) else {
+                break;
+            };
             let landing = timeout_at(deadline, joined.landed())
                 .await
                 .map_err(|_| ReadError::Deadline)?;
-            if let Some(Ok(entry)) = landing {
-                if self.judge(serving, entitlement, &entry.stamp) == Validity::Valid {
-                    self.metrics.joins_total[JoinOutcome::Valid].inc();
-                    return Ok((entry, Source::Join));
-                }
-                self.metrics.joins_total[JoinOutcome::Refused].inc();
+            let Some(Ok(entry)) = landing else { continue };
+            if self.judge(serving, entitlement, &entry.stamp) == Validity::Valid {
+                self.metrics.joins_total[JoinOutcome::Valid].inc();
+                return Ok((entry, Source::Join));
             }
+            self.metrics.joins_total[JoinOutcome::Refused].inc();
         }
         let (pilot, mine) = self.flights.start(&read.key);
         let cache = self.me.upgrade().expect("whoever reads holds the cache");
@@ -53,11 +53,10 @@ impl Cache {
     }
 
     async fn fill_and_keep(&self, serving: &Serving, read: &Read) -> Landing {
-        let (entry, may_keep) = self.ask(&serving.statements, read).await?;
-        let entry = Arc::new(entry);
+        let entry = Arc::new(self.ask(&serving.statements, read).await?);
         if entry.stamp.incarnation != serving.world.incarnation() {
             self.feed.saw(entry.stamp.incarnation);
-        } else if may_keep {
+        } else {
             if entry.stamp.as_of > serving.world.applied() {
                 self.feed.look();
             }
@@ -69,38 +68,24 @@ impl Cache {
         Ok(entry)
     }
 
-    /// Asks Postgres for one entry, again on another connection if one was dead.
-    pub(crate) async fn ask(&self, statements: &Arc<Statements>, read: &Read) -> Result<(Entry, bool), ReadError> {
+    /// Asks Postgres for one entry.
+    pub(crate) async fn ask(&self, statements: &Arc<Statements>, read: &Read) -> Result<Entry, ReadError> {
         let timer = self.metrics.fill_seconds.start_timer();
-        let mut attempt = 1;
-        loop {
-            let sent = self.feed.clock().now();
-            match self.fills.fill(statements, read.view, &read.params).await {
-                Ok(filled) => {
-                    timer.observe_duration();
-                    let outcome = if filled.body.is_some() {
-                        FillOutcome::Ok
-                    } else {
-                        FillOutcome::NotFound
-                    };
-                    self.metrics.fills_total[outcome].inc();
-                    return Ok((self.entry(read, filled, sent), true));
-                }
-                Err(error) if error.is_disconnect() && attempt < ATTEMPTS => attempt += 1,
-                Err(error) => {
-                    let is_late = matches!(
-                        error,
-                        PostgresError::Timeout { .. } | PostgresError::ConnectTimeout { .. }
-                    );
-                    let outcome = if is_late {
-                        FillOutcome::Timeout
-                    } else {
-                        FillOutcome::Error
-                    };
-                    self.metrics.fills_total[outcome].inc();
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a fill failed");
-                    return Err(ReadError::Fill(Arc::new(error)));
-                }
+        let sent = self.feed.clock().now();
+        let filled = self.fills.fill(statements, read.view, &read.params).await;
+        timer.observe_duration();
+        let outcome = match &filled {
+            Ok(Filled { body: Some(_), .. }) => FillOutcome::Ok,
+            Ok(_) => FillOutcome::NotFound,
+            Err(PostgresError::Timeout { .. } | PostgresError::ConnectTimeout { .. }) => FillOutcome::Timeout,
+            Err(_) => FillOutcome::Error,
+        };
+        self.metrics.fills_total[outcome].inc();
+        match filled {
+            Ok(filled) => Ok(self.entry(read, filled, sent)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a fill failed");
+                Err(ReadError::Fill(Arc::new(error)))
             }
         }
     }

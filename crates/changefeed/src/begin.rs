@@ -11,6 +11,9 @@ use crate::{
     session::{Session, SessionEnd},
 };
 
+/// Positions before the newest at which a world begins, if the log still has them.
+const LOOK_BACK: u64 = 2_000;
+
 impl Session {
     pub(crate) async fn connect(&self) -> Result<Connection, PostgresError> {
         let parts = &self.parts;
@@ -31,14 +34,20 @@ impl Session {
     ) -> Result<(FeedConnection, Option<Arc<Serving>>), SessionEnd> {
         let (connection, statements) =
             FeedConnection::prepare(connection, &self.parts.flavour, &self.parts.app_schema).await?;
+        if std::mem::take(&mut self.has_regressed) {
+            connection.begin_anew().await?;
+        }
         let outset = connection.outset().await?;
         let verdict = neverstale_installation::verify(
             connection.connection().client(),
             &self.parts.flavour,
             &self.parts.app_schema,
-        )
-        .await
-        .map_err(|error| SessionEnd::Verification(crate::session::chain(&error)))?;
+        );
+        // Longer than a statement, since it is several for the server; but a server that stopped must not hold us for ever.
+        let verdict = timeout(self.parts.statement_limit * 2, verdict)
+            .await
+            .map_err(|_| SessionEnd::Verification("no answer in time".to_owned()))?
+            .map_err(|error| SessionEnd::Verification(crate::session::chain(&error)))?;
         // The verdict speaks for the incarnation only if the same one answers before and after it.
         if connection.fence().await?.incarnation != outset.incarnation {
             return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
@@ -49,14 +58,7 @@ impl Session {
         }
         let serving = match self.shared.serving() {
             Some(serving) if resumes(&serving, &outset) => serving,
-            before => {
-                let serving = self.new_world(&outset, statements);
-                // The same incarnation went back: rows of the log were deleted by hand, and nobody knows which.
-                if before.is_some_and(|before| before.world.incarnation() == outset.incarnation) {
-                    serving.world.raise_floor(outset.drawn);
-                }
-                serving
-            }
+            _ => self.new_world(&outset, statements),
         };
         self.parts.readiness.set("installation", None);
         self.shared.metrics.bypass.set(0);
@@ -64,10 +66,10 @@ impl Session {
     }
 
     fn new_world(&mut self, outset: &Outset, statements: Statements) -> Arc<Serving> {
-        // As far back as the log reaches, so that what the other sidecars left in L2 can be used.
-        let position = outset.pruned_to.max(Position(
-            outset.newest.0.saturating_sub(self.parts.settings.log_rows_kept),
-        ));
+        // Some way back into the log, so that what the other sidecars left in L2 can be used.
+        let position = outset
+            .pruned_to
+            .max(Position(outset.newest.0.saturating_sub(LOOK_BACK)));
         let tags = TagTable::new(self.parts.settings.tag_slots as usize);
         let world = World::new(outset.incarnation, position, tags);
         let serving = Arc::new(Serving::new(world, Arc::new(statements), outset.lock_class));

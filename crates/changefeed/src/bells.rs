@@ -1,4 +1,5 @@
-//! The tasks that hear: Postgres' bell on a session of its own, and the relay's word on Redis; and the one that says it.
+//! The tasks beside the feed: those that hear Postgres' bell on a session of its own and the relay's word on Redis, the one
+//! that says it, and the one that prunes.
 //!
 //! Whatever they hear is a reason for the feed to look. When they hear nothing, the feed looks by itself, a little later.
 
@@ -8,7 +9,7 @@ use std::{
 };
 
 use neverstale_lifecycle::{Backoff, Tasks};
-use neverstale_postgres::{Listener, PostgresError};
+use neverstale_postgres::{Connection, Listener, PostgresError};
 use neverstale_redis::{Received, RedisError, Subscription};
 use neverstale_telemetry::{BroadcastDirection, BroadcastOutcome, PostgresRole};
 use neverstale_wire::{BellReason, BroadcastCodec, Heard};
@@ -16,6 +17,9 @@ use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Broadcast, FeedParts, relay::Wires, shared::Shared};
+
+/// Pruning what has gathered in a night takes a while.
+const PRUNE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often a listening session is asked whether it is still there.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -28,6 +32,8 @@ pub(crate) fn spawn(
 ) -> Result<(), RedisError> {
     let listening = listen_to_postgres(Arc::clone(parts), Arc::clone(shared));
     tasks.spawn("listen", until_shutdown(tasks.shutdown(), listening));
+    let pruning = prune(Arc::clone(parts), Arc::clone(shared));
+    tasks.spawn("prune", until_shutdown(tasks.shutdown(), pruning));
     if let Some(channel) = &parts.broadcast {
         let saying = say(channel.clone(), Arc::clone(shared), wires.to_say);
         tasks.spawn("broadcast", until_shutdown(tasks.shutdown(), saying));
@@ -86,6 +92,28 @@ async fn listen(parts: &FeedParts, shared: &Shared, backoff: &mut Backoff) -> Re
                 None => return Ok(()),
             },
             () = sleep(PING_EVERY) => listener.ping().await?,
+        }
+    }
+}
+
+/// Keeps the log short, if that is our part; on a connection of its own, since no fence may wait for it.
+async fn prune(parts: Arc<FeedParts>, shared: Arc<Shared>) {
+    let keep = i64::try_from(parts.settings.log_rows_kept).unwrap_or(i64::MAX);
+    loop {
+        sleep(Duration::from_secs(parts.settings.prune_seconds)).await;
+        if !shared.is_relay.load(Ordering::Relaxed) {
+            continue;
+        }
+        let pruned = async {
+            let ca_file = parts.ca_file.as_deref();
+            let (connection, _) = Connection::open(&parts.target, ca_file, parts.connect_limit, PRUNE_LIMIT).await?;
+            connection.prune(keep).await
+        };
+        if let Err(error) = pruned.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the log was not pruned: trying again later"
+            );
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     session::{Session, SessionEnd},
 };
 
+/// Commits of one page of the log.
+const PAGE_ROWS: u32 = 512;
+
 impl Session {
     /// Fetches the log from where we are to where it is.
     pub(crate) async fn catch_up(
@@ -19,9 +22,17 @@ impl Session {
         connection: &FeedConnection,
         serving: &Arc<Serving>,
     ) -> Result<(), SessionEnd> {
+        let mut rows_max = PAGE_ROWS;
         loop {
             let before = serving.world.applied();
-            let page = connection.log_page(before).await?;
+            let page = match connection.log_page(before, rows_max).await {
+                // Commits of a thousand tags each: ask for fewer of them.
+                Err(error) if error.is_too_much() && rows_max > 1 => {
+                    rows_max /= 8;
+                    continue;
+                }
+                page => page?,
+            };
             if page.incarnation != serving.world.incarnation() {
                 return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
             }

@@ -12,8 +12,9 @@ use neverstale_postgres::LogRow;
 use neverstale_wire::Token;
 use tokio::sync::broadcast;
 
-/// Commits remembered.
+/// Commits remembered, and tags of all of them together.
 const CHANGES_MAX: usize = 4_096;
+const TAGS_MAX: usize = 65_536;
 /// Changes that a slow follower may be behind before it has a gap.
 const BEHIND_MAX: usize = 1_024;
 
@@ -54,6 +55,7 @@ struct Recent {
     /// The rows are complete above this position.
     since: Position,
     rows: VecDeque<Arc<LogRow>>,
+    tags: usize,
 }
 
 impl History {
@@ -94,6 +96,7 @@ impl History {
             incarnation: Some(incarnation),
             since: position,
             rows: VecDeque::new(),
+            tags: 0,
         };
         let _ = self.told.send(Change::Incarnation(Token { incarnation, position }));
     }
@@ -104,6 +107,7 @@ impl History {
             incarnation: Some(incarnation),
             since: position,
             rows: VecDeque::new(),
+            tags: 0,
         };
         let _ = self.told.send(Change::Gap(Token { incarnation, position }));
     }
@@ -115,10 +119,11 @@ impl History {
             if recent.rows.back().is_some_and(|last| last.position >= row.position) {
                 continue;
             }
-            if recent.rows.len() == CHANGES_MAX
-                && let Some(dropped) = recent.rows.pop_front()
-            {
+            recent.tags += row.tags.len();
+            while recent.rows.len() == CHANGES_MAX || (recent.tags > TAGS_MAX && !recent.rows.is_empty()) {
+                let Some(dropped) = recent.rows.pop_front() else { break };
                 recent.since = dropped.position;
+                recent.tags -= dropped.tags.len();
             }
             let row = Arc::new(row.clone());
             recent.rows.push_back(Arc::clone(&row));

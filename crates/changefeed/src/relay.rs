@@ -1,4 +1,4 @@
-//! The relay: one sidecar of a database listens to Postgres and tells the others, and keeps the log short.
+//! The relay: one sidecar of a database listens to Postgres and tells the others.
 //!
 //! Whoever holds a session lock on the primary is it. The others lose promptness when it dies, until one of them has the
 //! lock; they lose nothing else (PROTOCOL §7).
@@ -31,11 +31,8 @@ pub(crate) struct Relay {
     codec: Option<BroadcastCodec>,
     say: mpsc::Sender<Vec<u8>>,
     hear: mpsc::Receiver<Heard>,
-    prune_every: Duration,
-    rows_kept: u64,
     retry_every: Duration,
     next_try: Instant,
-    next_prune: Instant,
 }
 
 impl Relay {
@@ -49,11 +46,8 @@ impl Relay {
             codec,
             say,
             hear,
-            prune_every: Duration::from_secs(parts.settings.prune_seconds),
-            rows_kept: parts.settings.log_rows_kept,
             retry_every: Duration::from_millis(parts.settings.relay_retry_ms),
             next_try: now,
-            next_prune: now,
         };
         (relay, Wires { to_say, heard })
     }
@@ -86,7 +80,7 @@ impl Relay {
         let _ = self.say.try_send(message);
     }
 
-    /// Tries to become the relay or, being it, prunes the log now and then.
+    /// Tries to become the relay.
     pub(crate) async fn keep_house(&mut self, feed: &FeedConnection, serving: &Serving) -> Result<(), PostgresError> {
         let now = Instant::now();
         if !self.is_relay() && now >= self.next_try {
@@ -97,10 +91,6 @@ impl Relay {
                 // Commits since the old relay died were told by nobody.
                 self.shared.bell.notify_one();
             }
-        }
-        if self.is_relay() && now >= self.next_prune {
-            self.next_prune = now + self.prune_every;
-            feed.prune(self.rows_kept).await?;
         }
         Ok(())
     }

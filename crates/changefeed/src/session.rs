@@ -40,10 +40,14 @@ pub(crate) struct Session {
     pub(crate) settled: Settled,
     pub(crate) relay: Relay,
     shutdown: CancellationToken,
+    /// Positions or intents went back: the database is asked to begin another incarnation before we go on.
+    pub(crate) has_regressed: bool,
     /// When a lease under traffic is to be renewed.
     renew_at: Option<Instant>,
     /// Not before this are outstanding intents looked at again.
     settle_after: Instant,
+    /// The connection at hand has answered a fence; one that could not even be opened has not lasted, however long it took.
+    has_answered: bool,
 }
 
 impl Session {
@@ -55,8 +59,10 @@ impl Session {
             settled: Settled::default(),
             relay,
             shutdown,
+            has_regressed: false,
             renew_at: None,
             settle_after,
+            has_answered: false,
         }
     }
 
@@ -71,12 +77,13 @@ impl Session {
             }
             self.relay.lost();
             self.renew_at = None;
-            let has_lasted = began.elapsed() > BACKOFF.1;
+            let has_lasted = std::mem::take(&mut self.has_answered) && began.elapsed() > BACKOFF.1;
             match end {
                 SessionEnd::Shutdown => return,
                 SessionEnd::Foreign(foreign) => {
                     tracing::info!(?foreign, "the feed meets another incarnation");
                     self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
+                    self.has_regressed |= foreign == Foreign::Regressed;
                 }
                 SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
                     tracing::info!(
@@ -145,6 +152,7 @@ impl Session {
             };
             // The first fence answers whoever has been waiting for the connection.
             self.fence(&connection, &serving).await?;
+            self.has_answered = true;
             self.parts.readiness.set("database", None);
             return self.answer(&connection, &serving).await;
         }

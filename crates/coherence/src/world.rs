@@ -68,16 +68,11 @@ impl World {
         self.applied.fetch_max(up_to.0, Ordering::AcqRel);
     }
 
-    /// Makes everything older than `position` invalid, because commits before it may be missing from the log.
-    pub fn raise_floor(&self, position: Position) {
-        self.floor.fetch_max(position.0, Ordering::AcqRel);
-    }
-
     /// Jumps to `position` over commits that nobody can tell us about any more: everything older is no longer valid [13].
     ///
     /// `floor` moves first: a reader that sees the new `applied` sees it too.
     pub fn skip_to(&self, position: Position) {
-        self.raise_floor(position);
+        self.floor.fetch_max(position.0, Ordering::AcqRel);
         self.applied.fetch_max(position.0, Ordering::AcqRel);
     }
 }

@@ -35,7 +35,7 @@ pub async fn set_lease(client: &Client, lease_ms: u32) -> Result<(), Installatio
             &format!("PERFORM setval('neverstale.wait', {wait_ms});"),
         )
         .await?;
-        drain(client, before.lock_class).await?;
+        drain(client, before.lock_class, wait_ms).await?;
         guarded(client, before.generation, &lease_statement(lease_ms)).await?;
     } else if lease_ms < before.lease_ms {
         guarded(client, before.generation, &lease_statement(lease_ms)).await?;
@@ -133,9 +133,12 @@ END $neverstale$"
 
 /// Takes the mark exclusively once: everyone who may have read the old wait has then committed. In short attempts, because
 /// commits queue behind it.
-async fn drain(client: &Client, lock_class: i32) -> Result<(), InstallationError> {
+///
+/// Each attempt outlasts the longest wait of those who hold the mark now.
+async fn drain(client: &Client, lock_class: i32, wait_ms: u32) -> Result<(), InstallationError> {
+    let patience_ms = 250 + u64::from(wait_ms) * 5 / 4;
     let script = format!(
-        "BEGIN; SET LOCAL lock_timeout = '250ms'; SELECT pg_catalog.pg_advisory_xact_lock({lock_class}, 0); COMMIT"
+        "BEGIN; SET LOCAL lock_timeout = '{patience_ms}ms'; SELECT pg_catalog.pg_advisory_xact_lock({lock_class}, 0); COMMIT"
     );
     run::attempt(client, &script, || Operation::Drain).await.map(drop)
 }

@@ -77,6 +77,7 @@ pub(crate) fn functions(lock_class: i32) -> Vec<Function> {
         pure("tag_hashed", "rule text, key text", TAG_HASHED),
         publish,
         Function::definer("boot".into(), "", "uuid", "VOLATILE", BOOT.into()),
+        Function::definer("begin_anew".into(), "", "uuid", "VOLATILE", BEGIN_ANEW.into()),
         Function::definer("prune".into(), "keep bigint", "bigint", "VOLATILE", PRUNE.into()),
     ]
 }
@@ -184,9 +185,22 @@ BEGIN
 END
 ";
 
+/// A restore makes the table first, then fills it, and only then gives it its key: before that a row of ours would be one too
+/// many, and the restore would fail.
 const BOOT: &str = r"
 BEGIN
-  INSERT INTO neverstale.boot (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING;
+  IF to_regclass('neverstale.boot_pkey') IS NOT NULL THEN
+    INSERT INTO neverstale.boot (id) VALUES (gen_random_uuid()) ON CONFLICT DO NOTHING;
+  END IF;
+  RETURN (SELECT boot.id FROM neverstale.boot);
+END
+";
+
+/// Called by a sidecar that saw positions or intents go back under one incarnation: whatever was cached anywhere, was said
+/// on the channel or lies in a caller's token belongs to the past from here on [2].
+const BEGIN_ANEW: &str = r"
+BEGIN
+  UPDATE neverstale.boot SET id = gen_random_uuid();
   RETURN (SELECT boot.id FROM neverstale.boot);
 END
 ";

@@ -89,6 +89,25 @@ impl Connection {
         self.client.is_closed()
     }
 
+    /// Prunes the log down to its newest `keep` commits.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server says; nothing is pruned then.
+    pub async fn prune(&self, keep: i64) -> Result<(), PostgresError> {
+        self.within(
+            "prune the log",
+            self.client.query("SELECT neverstale.prune($1)", &[&keep]),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Ends the connection: what was set on its session is lost, so that no answer of it can be used.
+    pub(crate) fn close(&self) {
+        self.driver.abort();
+    }
+
     /// Prepares a statement whose parameters have these types.
     pub(crate) async fn prepare(&self, operation: &str, sql: &str, types: &[Type]) -> Result<Statement, PostgresError> {
         self.within(operation, self.client.prepare_typed(sql, types)).await

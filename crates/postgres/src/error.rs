@@ -88,6 +88,12 @@ impl PostgresError {
         }
     }
 
+    /// Says whether the server gave a statement up because it took too long; a smaller question may be answered.
+    pub fn is_too_much(&self) -> bool {
+        use tokio_postgres::error::SqlState;
+        matches!(self, Self::Statement { source, .. } if source.code() == Some(&SqlState::QUERY_CANCELED))
+    }
+
     /// Says whether the connection is of no more use.
     pub fn is_disconnect(&self) -> bool {
         match self {

@@ -26,8 +26,6 @@ pub struct Outset {
     pub lock_class: i32,
     /// The operator has taken the triggers off for a while.
     pub suspended: bool,
-    /// The newest position that was ever drawn, visible or not.
-    pub drawn: Position,
 }
 
 /// One watched commit, with the text of its tags.
@@ -65,9 +63,6 @@ pub struct FeedConnection {
     log_page: Statement,
     outset: Statement,
 }
-
-/// Rows of one page of the log.
-const PAGE_ROWS: i64 = 2_000;
 
 impl FeedConnection {
     /// Prepares the feed's statements on a fresh connection, for the tables as they are now.
@@ -139,7 +134,6 @@ impl FeedConnection {
             newest: position(&row, 2)?,
             lock_class: field(&row, 3)?,
             suspended: field(&row, 4)?,
-            drawn: position(&row, 5)?,
         })
     }
 
@@ -197,15 +191,15 @@ impl FeedConnection {
         Ok(Some((sent, answer)))
     }
 
-    /// Fetches the log after `after`.
-    pub async fn log_page(&self, after: Position) -> Result<LogPage, PostgresError> {
+    /// Fetches at most `rows_max` commits of the log after `after`; each may have a thousand tags.
+    pub async fn log_page(&self, after: Position, rows_max: u32) -> Result<LogPage, PostgresError> {
         let rows = self
             .connection
             .within(
                 "fetch the log",
                 self.connection
                     .client()
-                    .query(&self.log_page, &[&(after.0 as i64), &PAGE_ROWS]),
+                    .query(&self.log_page, &[&(after.0 as i64), &i64::from(rows_max)]),
             )
             .await?;
         let head = rows.first().ok_or_else(|| PostgresError::View {
@@ -216,12 +210,23 @@ impl FeedConnection {
             incarnation: incarnation(head)?,
             pruned_to: position(head, 1)?,
             newest: position(head, 2)?,
-            is_last: (rows.len() as i64) < PAGE_ROWS,
+            is_last: rows.len() < rows_max as usize,
             rows: rows
                 .iter()
                 .filter_map(|row| log_row(row).transpose())
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Has the database begin another incarnation, because this one's positions or intents went back [2].
+    pub async fn begin_anew(&self) -> Result<(), PostgresError> {
+        let client = self.connection.client();
+        self.connection
+            .within(
+                "begin another incarnation",
+                client.batch_execute(Statements::BEGIN_ANEW),
+            )
+            .await
     }
 
     /// Tries to become the relay: one session of a database holds this lock, for as long as it lives.
@@ -233,16 +238,6 @@ impl FeedConnection {
             .within("ask for the relay's lock", client.query_one(sql, &[&lock_class]))
             .await?;
         Ok(row.get(0))
-    }
-
-    /// Prunes the log down to its newest `keep` commits.
-    pub async fn prune(&self, keep: u64) -> Result<(), PostgresError> {
-        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
-        let client = self.connection.client();
-        self.connection
-            .within("prune the log", client.query("SELECT neverstale.prune($1)", &[&keep]))
-            .await
-            .map(drop)
     }
 
     async fn one(&self, operation: &str, statement: &Statement) -> Result<Row, PostgresError> {

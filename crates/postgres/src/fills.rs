@@ -24,6 +24,9 @@ use tokio_postgres::{
 
 use crate::{Connection, PostgresError, Statements, Target, tag_of};
 
+/// Attempts of one fill: every connection may have died unnoticed while the server was away.
+const ATTEMPTS: usize = 6;
+
 /// What a fill brought.
 #[derive(Clone, Debug)]
 pub struct Filled {
@@ -82,7 +85,8 @@ impl FillPool {
     ///
     /// # Errors
     ///
-    /// Whatever keeps Postgres from answering; nothing is retried here, since only the caller knows its deadline.
+    /// Whatever keeps Postgres from answering. A connection that had died unnoticed is replaced and asked again, a few times;
+    /// the caller has the deadline.
     ///
     /// # Cancel safety
     ///
@@ -93,7 +97,26 @@ impl FillPool {
         view: ViewId,
         params: &[String],
     ) -> Result<Filled, PostgresError> {
-        let open = self.connection(statements).await?;
+        let mut attempt = 1;
+        loop {
+            let answer = match self.connection(statements).await {
+                Ok(open) => open.give_up_if_lost(self.fill_on(&open, statements, view, params).await),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.is_disconnect() && attempt < ATTEMPTS => attempt += 1,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn fill_on(
+        &self,
+        open: &FillConnection,
+        statements: &Statements,
+        view: ViewId,
+        params: &[String],
+    ) -> Result<Filled, PostgresError> {
         let statement = open.statement(view, params.len()).await?;
         let operation = || format!("fill view `{}`", statements.view_name(view));
         let rows = open
@@ -123,7 +146,25 @@ impl FillPool {
         statements: &Arc<Statements>,
         reads: &[(ViewId, &[String])],
     ) -> Result<Vec<Filled>, PostgresError> {
-        let open = self.connection(statements).await?;
+        let mut attempt = 1;
+        loop {
+            let answer = match self.connection(statements).await {
+                Ok(open) => open.give_up_if_lost(self.fill_many_on(&open, statements, reads).await),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.is_disconnect() && attempt < ATTEMPTS => attempt += 1,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn fill_many_on(
+        &self,
+        open: &FillConnection,
+        statements: &Statements,
+        reads: &[(ViewId, &[String])],
+    ) -> Result<Vec<Filled>, PostgresError> {
         let params: Vec<String> = reads.iter().flat_map(|(_, params)| params.iter().cloned()).collect();
         let sql = statements.fill_many(reads.iter().map(|(view, params)| (*view, params.len())));
         let statement = open
@@ -137,10 +178,14 @@ impl FillPool {
                 open.connection.client().query(&statement, &arguments(&params)),
             )
             .await?;
-        if rows.len() != reads.len() {
+        let places: Vec<i32> = rows.iter().map(|row| row.try_get(0).unwrap_or(-1)).collect();
+        if !places.iter().copied().eq((0..).take(reads.len())) {
             return Err(PostgresError::View {
                 view: "batch".to_owned(),
-                reason: format!("gave {} rows for {} reads", rows.len(), reads.len()),
+                reason: format!(
+                    "gave rows for reads {places:?} of {}, instead of one for each",
+                    reads.len()
+                ),
             });
         }
         rows.iter()
@@ -154,7 +199,7 @@ impl FillPool {
         let mut place = self.places[turn].lock().await;
         if let Some(open) = place.as_ref()
             && !open.connection.is_closed()
-            && Arc::ptr_eq(&open.statements, statements)
+            && (Arc::ptr_eq(&open.statements, statements) || open.statements == *statements)
         {
             return Ok(Arc::clone(open));
         }
@@ -205,6 +250,14 @@ impl FillPool {
 }
 
 impl FillConnection {
+    /// A session whose settings are lost has no more answers; the next fill opens another.
+    fn give_up_if_lost<T>(&self, answer: Result<T, PostgresError>) -> Result<T, PostgresError> {
+        if matches!(answer, Err(PostgresError::SessionLost)) {
+            self.connection.close();
+        }
+        answer
+    }
+
     async fn statement(&self, view: ViewId, params: usize) -> Result<Statement, PostgresError> {
         let mut prepared = self.prepared.lock().await;
         if let Some(statement) = prepared.get(&view) {

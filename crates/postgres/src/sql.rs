@@ -8,12 +8,15 @@ use std::fmt::Write as _;
 use neverstale_flavour::{Flavour, ViewId};
 
 /// The statements for one flavour in one application schema.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statements {
     incarnation: String,
     views: Vec<String>,
     names: Vec<String>,
 }
+
+/// The year 9999: what expires later, or at no time that a clock can show, never does.
+const EXPIRY_SECONDS_MAX: u64 = 253_402_300_800;
 
 /// The row that every statement about the state of the world gives, after the incarnation.
 const STATE: &str = "(SELECT last_value FROM neverstale.intent), \
@@ -44,20 +47,23 @@ impl Statements {
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind = 'p'";
 
-    /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class, whether suspended,
-    /// newest position that was ever drawn.
+    /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class,
+    /// whether suspended.
     pub(crate) fn outset(&self) -> String {
         format!(
             "SELECT {}, (SELECT pruned_to FROM neverstale.pruned), \
              (SELECT coalesce(max(position), 0) FROM neverstale.log), \
              (SELECT lock_class FROM neverstale.installation), \
-             (SELECT suspended FROM neverstale.installation), (SELECT last_value FROM neverstale.position)",
+             (SELECT suspended FROM neverstale.installation)",
             self.incarnation
         )
     }
 
     /// Puts an id where crash recovery left none.
     pub(crate) const BOOT: &str = "SELECT neverstale.boot()";
+
+    /// Begins another incarnation in place of one whose positions went back.
+    pub(crate) const BEGIN_ANEW: &str = "SELECT neverstale.begin_anew()";
 
     /// The fence, also the third statement of a settlement.
     pub(crate) fn fence(&self) -> String {
@@ -135,7 +141,9 @@ impl Statements {
         format!(
             "SELECT {place}, {} AS incarnation, (SELECT coalesce(max(position), 0) FROM neverstale.log) AS as_of, \
              v.body::text AS body, v.tags AS tags, \
-             (v.not_after::numeric * 1000 - extract(epoch FROM statement_timestamp()) * 1000)::bigint AS remaining_ms \
+             CASE WHEN v.not_after IS NOT NULL THEN \
+                floor((least(greatest(v.not_after::numeric, 0), {EXPIRY_SECONDS_MAX}) \
+                   - extract(epoch FROM statement_timestamp())) * 1000)::bigint END AS remaining_ms \
              FROM ({view}) v",
             self.incarnation
         )

@@ -58,7 +58,12 @@ pub fn document(flavour: &Flavour, settings: &ApiSettings) -> Value {
 const TOKEN_PATTERN: &str = "^[0-9a-f]{32}-(0|[1-9a-f][0-9a-f]{0,15})$";
 
 fn parameters() -> Value {
-    let levels = "^(fully-consistent|fully-consistent; fallback=minimize-latency|minimize-latency|at-least-as-fresh=[0-9a-f]{32}-(0|[1-9a-f][0-9a-f]{0,15}))$";
+    // Patterns without alternatives: generators get those wrong.
+    let levels = json!([
+        { "type": "string", "enum": ["fully-consistent", "fully-consistent; fallback=minimize-latency", "minimize-latency"] },
+        { "type": "string", "pattern": "^at-least-as-fresh=[0-9a-f]{32}-0$" },
+        { "type": "string", "pattern": "^at-least-as-fresh=[0-9a-f]{32}-[1-9a-f][0-9a-f]{0,15}$" },
+    ]);
     json!({
         "Consistency": {
             "name": "Neverstale-Consistency",
@@ -66,7 +71,7 @@ fn parameters() -> Value {
             "description": "The level that the answer must have. `fully-consistent` is linearizable with commits on the primary; with the fallback it \
                             may be answered within the staleness bound while the primary is away, and says so. A token of another database \
                             means `fully-consistent`.",
-            "schema": { "type": "string", "pattern": levels, "default": "fully-consistent" },
+            "schema": { "anyOf": levels, "default": "fully-consistent" },
             "examples": {
                 "default": { "value": "fully-consistent" },
                 "fallback": { "value": "fully-consistent; fallback=minimize-latency" },

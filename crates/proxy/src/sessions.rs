@@ -148,7 +148,10 @@ fn judge(call: &Call<'_>, rules: &SessionRules, claims: &Claims, answer: &Answer
     };
     let body = Box::<str>::from(user).into_boxed_bytes().into_vec().into();
     let entry = Arc::new(Entry::new(answer.entry.stamp.clone(), Some(body), false));
-    Ok(call.respond(&Answer { entry, ..answer.clone() }))
+    Ok(call.respond(&Answer {
+        entry,
+        ..answer.clone()
+    }))
 }
 
 /// The one answer to every token that is not a valid session.

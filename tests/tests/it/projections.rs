@@ -20,7 +20,7 @@ use crate::{
 
 const POOL: Pool = Pool {
     users: &["u1", "u2", "u3", "u4", "u5", "u 6/ä"],
-    emails: &["user1@example.com", "User1@Example.com", "b@x.org", ""],
+    emails: &["user1@example.com", "User1@Example.com", "b@x.org"],
     groups: &["g1", "g2", "g3"],
     settings: &[
         "rag.top_k",
@@ -244,7 +244,7 @@ async fn search(application: Application) -> Result<()> {
             None => ask().await?,
         };
         client.batch_execute("SET LOCAL search_path = public").await?;
-        let attempt = writes::attempt(client, &sql).await.with_context(|| sql.clone())?;
+        writes::attempt(client, &sql).await?;
         client
             .batch_execute("SET LOCAL search_path = pg_catalog; SAVEPOINT asking")
             .await?;
@@ -252,7 +252,9 @@ async fn search(application: Application) -> Result<()> {
         let published: BTreeSet<String> = client.query(tags, &[]).await?.iter().map(|row| row.get(0)).collect();
         let new = ask().await?;
         for (question, (old, new)) in questions.iter().zip(old.iter().zip(&new)) {
-            if (&old.truth, old.not_after) != (&new.truth, new.not_after) {
+            // What can't be answered is not kept.
+            let is_kept = !matches!(old.truth, Truth::Fails(_));
+            if is_kept && (&old.truth, old.not_after) != (&new.truth, new.not_after) {
                 changed += 1;
                 ensure!(
                     !old.tags.is_disjoint(&published),
@@ -263,12 +265,11 @@ async fn search(application: Application) -> Result<()> {
             }
         }
         client.batch_execute("ROLLBACK").await?;
-        if matches!(attempt, Attempt::Done) {
-            house.write(&sql).await?;
-            before = Some(new);
-        } else {
-            before = Some(old);
-        }
+        // Now for real. A sequence goes on from where the rehearsal has left it, so the rows are not always the same ones.
+        house.writer.batch_execute("BEGIN").await?;
+        let attempt = writes::attempt(&house.writer, &sql).await?;
+        house.writer.batch_execute("COMMIT").await?;
+        before = matches!(attempt, Attempt::Forbidden).then_some(old);
     }
     ensure!(
         changed > 50,

@@ -160,18 +160,24 @@ impl Pool {
                 },
                 |path| path.as_str().replace("...}", "}"),
             );
-            let fill = |path: &str, variable: &str, value: &str| path.replace(&format!("{{{variable}}}"), &encoded(value));
+            let fill =
+                |path: &str, variable: &str, value: &str| path.replace(&format!("{{{variable}}}"), &encoded(value));
             match variables[..] {
                 [] => questions.push(Question::Get(pattern)),
                 [one] => {
-                    let paths = self.values(&view.name, one).iter().map(|value| fill(&pattern, one, value));
+                    let paths = self
+                        .values(&view.name, one)
+                        .iter()
+                        .map(|value| fill(&pattern, one, value));
                     questions.extend(paths.map(Question::Get));
                 }
                 // Every user about one setting, and one user about every setting.
                 [user, setting, ..] => {
                     let pairs = self.users.iter().map(|user| (user, &self.settings[0]));
                     let more = self.settings[1..].iter().map(|setting| (&self.users[1], setting));
-                    let paths = pairs.chain(more).map(|(id, path)| fill(&fill(&pattern, user, id), setting, path));
+                    let paths = pairs
+                        .chain(more)
+                        .map(|(id, path)| fill(&fill(&pattern, user, id), setting, path));
                     questions.extend(paths.map(Question::Get));
                 }
             }

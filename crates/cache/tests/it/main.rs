@@ -4,6 +4,6 @@ mod pods;
 
 mod faults;
 mod histories;
+mod mended;
 mod reads;
-mod review;
 mod tiers;

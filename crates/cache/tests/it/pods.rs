@@ -111,6 +111,7 @@ impl World {
                 poll_ms: 200,
                 relay_retry_ms: 50,
                 verify_ms: 100,
+                prune_seconds: 1,
                 ..FeedSettings::default()
             },
             clock,

@@ -34,7 +34,9 @@ impl ServerTls {
         key_file: Option<&PathBuf>,
         tasks: &Tasks,
     ) -> Result<Option<Self>, ListenError> {
-        let (Some(cert_file), Some(key_file)) = (cert_file.cloned(), key_file.cloned()) else { return Ok(None) };
+        let (Some(cert_file), Some(key_file)) = (cert_file.cloned(), key_file.cloned()) else {
+            return Ok(None);
+        };
         Self::load(task, TlsFiles { cert_file, key_file }, tasks).map(Some)
     }
 

@@ -565,7 +565,11 @@ fn resources(application: Application) -> Vec<Act> {
             "a model is given to a group",
             r#"UPDATE model SET access_control = '{"read": {"group_ids": ["g6"], "user_ids": []}}' WHERE id = 'm1'"#,
             // Without a word on access everybody may read in 0.6, and nobody in NAGA.
-            if application == Application::Naga0518 { &["/v1/views/model/m1", "/v1/views/user-resources/u3"] } else { &["/v1/views/model/m1", "/v1/views/user-resources/u7"] },
+            if application == Application::Naga0518 {
+                &["/v1/views/model/m1", "/v1/views/user-resources/u3"]
+            } else {
+                &["/v1/views/model/m1", "/v1/views/user-resources/u7"]
+            },
         ));
     }
     acts

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Application, EventLines};
+use neverstale_testkit::{Application, EventLines, Sidecar};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{expect_problem, token};
-use crate::house::Plan;
+use crate::house::{House, Plan};
 
 #[derive(Debug)]
 struct Event {
@@ -93,13 +93,24 @@ async fn every_watched_commit_is_told_once_in_order_and_a_caller_goes_on_where_i
 
 #[tokio::test]
 async fn where_the_log_no_longer_reaches_back_there_is_a_gap() {
-    let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
+    let mut house = Plan::of(Application::OpenWebUi012).sidecars(0).open().await.unwrap();
+    let write = async |house: &House| {
+        house
+            .write("UPDATE \"user\" SET name = name || '.' WHERE id = 'u2'")
+            .await
+            .unwrap()
+    };
+    for _ in 0..3 {
+        write(&house).await;
+    }
+    house.write("SELECT neverstale.prune(1)").await.unwrap();
+    house.sidecars.push(Sidecar::start(&house.options).await.unwrap());
     let client = house.sidecars[0].api();
     let known = token(&house.sidecars[0].get("/v1/users/u2").await.unwrap()).unwrap();
     let (incarnation, _) = known.split_once('-').unwrap();
-    let before_everything = format!("{incarnation}-0");
+    let pruned = format!("{incarnation}-1");
     let of_another = format!("{}-5", "0".repeat(32));
-    for since in [before_everything, of_another] {
+    for since in [pruned, of_another] {
         let mut events = client.events(&format!("/v1/events?since={since}"), &[]).await.unwrap();
         let event = next(&mut events).await.unwrap();
         assert!(
@@ -107,10 +118,7 @@ async fn where_the_log_no_longer_reaches_back_there_is_a_gap() {
             "{since}: {event:?}"
         );
         // From here on it is complete.
-        house
-            .write("UPDATE \"user\" SET name = name || '.' WHERE id = 'u2'")
-            .await
-            .unwrap();
+        write(&house).await;
         assert_eq!(next(&mut events).await.unwrap().name, "invalidation");
     }
 }

@@ -1,11 +1,17 @@
 //! Writers that idle, abort, are killed, or die in the middle of their commit.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use neverstale_testkit::{Application, Sidecar};
 use tokio::time::sleep;
 
-use crate::house::{House, Plan, role, until};
+use crate::house::{House, Plan, until};
 
 /// Whether reads of a user rest on a lease and L1: a hit that took no fence.
 async fn rests_on_its_lease(sidecar: &Sidecar, user: &str) -> anyhow::Result<bool> {
@@ -166,26 +172,31 @@ async fn what_one_sidecar_has_shown_no_other_denies() {
             .await
             .unwrap();
         let writer = house.database.connect().await.unwrap();
-        let writing = tokio::spawn(async move {
-            for version in 0..25 {
-                writer
-                    .batch_execute(&format!("UPDATE \"user\" SET name = '{version}' WHERE id = 'u2'"))
-                    .await
-                    .unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writing = tokio::spawn({
+            let is_over = Arc::clone(&is_over);
+            async move {
+                let mut version = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    version += 1;
+                    let sql = format!("UPDATE \"user\" SET name = '{version}' WHERE id = 'u2'");
+                    writer.batch_execute(&sql).await.unwrap();
+                }
+                version
             }
         });
         let mut clients: Vec<_> = house.sidecars.iter().map(Sidecar::api).collect();
-        let (mut last, mut reads) = (-1, 0);
-        while !writing.is_finished() {
+        let mut last = -1;
+        for _ in 0..200 {
             for client in &mut clients {
                 let body = client.get("/v1/users/u2").await.unwrap().json().unwrap();
                 let version: i32 = body["name"].as_str().unwrap().parse().unwrap_or(-1);
                 assert!(version >= last, "lease {lease_ms} ms: {version} after {last}");
-                (last, reads) = (version, reads + 1);
+                last = version;
             }
         }
-        writing.await.unwrap();
-        let straight = role(&house.sidecars[2].get("/v1/users/u2/role").await.unwrap());
-        assert!(straight.is_ok() && reads > 50, "{reads} reads");
+        is_over.store(true, Ordering::Relaxed);
+        let written = writing.await.unwrap();
+        assert!(written > 5 && last <= written, "{last} of {written}");
     }
 }

@@ -142,6 +142,7 @@ impl Column {
             "bigint" | "integer" => dice
                 .pick(&["1700000000", "1700000001", "1700000002", "1", "0", "-1"])
                 .to_owned(),
+            "date" => quoted(dice.pick(&["2000-02-29", "infinity"])),
             kind if kind.starts_with("timestamp") => "clock_timestamp()".to_owned(),
             _ if self.is_short => quoted(dice.pick(&["", "x", "O'Brien", "ä\"{}\\"])),
             _ => match dice.below(6) {
