@@ -54,9 +54,7 @@ impl Cache {
 
     async fn fill_and_keep(&self, serving: &Serving, read: &Read) -> Landing {
         let entry = Arc::new(self.ask(&serving.statements, read).await?);
-        if entry.stamp.incarnation != serving.world.incarnation() {
-            self.feed.saw(entry.stamp.incarnation);
-        } else {
+        if entry.stamp.incarnation == serving.world.incarnation() {
             if entry.stamp.as_of > serving.world.applied() {
                 self.feed.look();
             }
@@ -64,6 +62,8 @@ impl Cache {
             if let Some(l2) = &self.l2 {
                 l2.put(read, &entry);
             }
+        } else {
+            self.feed.saw(entry.stamp.incarnation);
         }
         Ok(entry)
     }

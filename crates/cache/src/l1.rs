@@ -22,6 +22,7 @@ pub struct L1 {
 impl L1 {
     /// Makes an empty L1.
     pub fn new(settings: &L1Settings, metrics: Arc<Metrics>) -> Self {
+        #[expect(clippy::borrowed_box, reason = "moka hands out the key as it is kept")]
         let weigh = |key: &Box<str>, entry: &Arc<Entry>| {
             u32::try_from(key.len() + entry.bytes() + OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };

@@ -301,6 +301,8 @@ async fn a_silent_postgres_means_504_at_the_deadline_and_503_after_the_limit() {
     let plan = Plan::of(Application::OpenWebUi012).lease_ms(0).sidecars(1);
     let plan = plan
         .with("NEVERSTALE_DATABASE__STATEMENT_TIMEOUT_MS", 700)
+        .with("NEVERSTALE_DATABASE__CONNECT_TIMEOUT_MS", 300)
+        .with("NEVERSTALE_FEED__STALENESS_BOUND_MS", 60_000)
         .with("NEVERSTALE_API__REQUESTS_IN_FLIGHT_MAX", 2);
     let house = plan.open_on(&postgres).await.unwrap();
     let mut client = house.sidecars[0].api();
@@ -316,6 +318,13 @@ async fn a_silent_postgres_means_504_at_the_deadline_and_503_after_the_limit() {
     let patient = [("Neverstale-Timeout-Ms", "20000")];
     let unavailable = client.get_with("/v1/users/u2/role", &patient).await.unwrap();
     expect_problem(&unavailable, 503, "unavailable").unwrap();
+    let ready = house.sidecars[0].admin().get("/readyz").await.unwrap();
+    assert_eq!(
+        ready.status,
+        503,
+        "a sidecar that can't reach its primary calls itself ready: {}",
+        ready.text()
+    );
     // A request that allows it goes on within the bound, and is told so; nobody else sees anything.
     let weaker = [("Neverstale-Consistency", "minimize-latency")];
     let answer = client.get_with("/v1/users/u2/role", &weaker).await.unwrap();
