@@ -29,11 +29,13 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
     let mut section = Section::new("Footprint");
 
     let ready = ready_times(house, &options).await?;
+    let mut file_backed = Series::default();
     let (mut idle, mut memory, mut weighed) = (Series::default(), Series::default(), Series::default());
     for _ in 0..house.pick(3, 1) {
         let sidecar = house.sidecar(&options).await?;
         tokio::time::sleep(IDLE).await;
         idle.push(resident_bytes(process(&sidecar))?);
+        file_backed.push(memory_bytes(process(&sidecar), "RssFile:")?);
         let (each, counted) = entry_bytes(house, &database, entries).await?;
         memory.push(each);
         weighed.push(counted);
@@ -49,6 +51,10 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
     section.numbers(&[
         ("exec to ready", ready.show(Unit::Seconds)),
         ("idle resident memory", idle.show(Unit::Bytes)),
+        (
+            "of which pages of the program's own file and libraries",
+            file_backed.show(Unit::Bytes),
+        ),
         ("memory per L1 entry", memory.show(Unit::Bytes)),
         ("memory per L1 entry, as weighed", weighed.show(Unit::Bytes)),
         ("release binary, stripped", size.show(Unit::Bytes)),

@@ -92,7 +92,7 @@ async fn latency(
             one_by_one(count, async |n| fill.ask(&requests[n % requests.len()]).await.map(drop)).await?,
             one_by_one(count, async |n| l2.ask(&requests[n % requests.len()]).await.map(drop)).await?,
             one_by_one(count, async |n| {
-                Ok(drop(client.query_one(&statement, &[&ids[n % ids.len()]]).await?))
+                Ok(client.query_one(&statement, &[&ids[n % ids.len()]]).await.map(drop)?)
             })
             .await?,
             one_by_one(count, async |_| redis.command(&get).await).await?,

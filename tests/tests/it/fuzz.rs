@@ -1,7 +1,7 @@
 //! A schema fuzzer against the published contract: no 5xx but 503, and nothing that is not documented.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -13,6 +13,8 @@ use crate::house::Plan;
 
 /// The release of PyPI's fuzzer.
 const SCHEMATHESIS: &str = "schemathesis==4.*";
+/// Where pip puts its program.
+const PROGRAM: &str = "bin/schemathesis";
 /// The same requests on every run.
 const SEED: &str = "20260";
 /// For one flavour.
@@ -63,8 +65,10 @@ async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
 
 fn fuzz(fuzzer: &Path, port: u16, home: &Path) -> Result<Output> {
     let url = format!("http://127.0.0.1:{port}/openapi.json");
-    let mut command = Command::new(fuzzer);
+    let mut command = Command::new("python3");
     command
+        .arg(fuzzer.join(PROGRAM))
+        .env("PYTHONPATH", fuzzer)
         .args(["run", &url, "--header", "Authorization: Bearer a-token"])
         // A caller that grants a millisecond gets what it asked for, a 504; that is judged in `contract::problems`.
         .args(["--header", "Neverstale-Timeout-Ms: 20000"])
@@ -78,45 +82,36 @@ fn fuzz(fuzzer: &Path, port: u16, home: &Path) -> Result<Output> {
     command.output().context("run schemathesis")
 }
 
-/// The fuzzer, in an environment of its own in the target directory; none where there is no Python to make one.
+/// The fuzzer's directory, filled from PyPI into the target directory; none where there is no Python with pip.
 fn fuzzer() -> Result<Option<PathBuf>> {
     let home = target_directory().join("schemathesis");
-    let fuzzer = home.join("bin/schemathesis");
-    if fuzzer.exists() {
-        return Ok(Some(fuzzer));
+    if home.join(PROGRAM).exists() {
+        return Ok(Some(home));
     }
-    let has = |words: &[&str]| {
-        Command::new("python3")
-            .args(words)
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    if !has(&["-m", "venv", "--help"]) || !has(&["-m", "ensurepip", "--version"]) {
+    let has_pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    if !has_pip.is_ok_and(|output| output.status.success()) {
         ensure!(
             env::var_os("CI").is_none(),
-            "install python3 with venv and pip: the schema fuzzer must run on CI"
+            "install python3 with pip: the schema fuzzer must run on CI"
         );
-        eprintln!("SKIPPED: the schema fuzzer needs python3 with venv and pip, which are not on this machine");
+        eprintln!("SKIPPED: the schema fuzzer needs python3 with pip, which are not on this machine");
         return Ok(None);
     }
     eprintln!("installing {SCHEMATHESIS} from PyPI into {}", home.display());
-    std::fs::create_dir_all(target_directory())?;
-    run(Command::new("python3").args(["-m", "venv"]).arg(&home))?;
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        SCHEMATHESIS,
-    ];
-    run(Command::new(home.join("bin/python")).args(pip))?;
-    Ok(Some(fuzzer))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("run {command:?}"))?;
+    // Under another name first: half an installation must never be found.
+    let staging = home.with_extension(format!("staging-{}", std::process::id()));
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    pip.arg("--target").arg(&staging).arg(SCHEMATHESIS);
+    let output = pip.output().context("run pip")?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
-    Ok(())
+    ensure!(
+        output.status.success(),
+        "pip could not install {SCHEMATHESIS}: {errors}"
+    );
+    if fs::rename(&staging, &home).is_err() {
+        // Another process was faster.
+        fs::remove_dir_all(&staging).ok();
+    }
+    Ok(Some(home))
 }
