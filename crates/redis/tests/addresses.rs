@@ -1,5 +1,11 @@
 //! The ways to a real Redis: a password, a socket, TLS, Sentinels, a Cluster.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test measures and says what it saw"
+)]
+
 use std::{
     path::Path,
     process::{Child, Command, Stdio},

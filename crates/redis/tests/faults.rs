@@ -1,5 +1,7 @@
 //! L2 on a real Redis that is killed, paused, emptied and filled with garbage: always an answer or a miss, always in time.
 
+#![expect(clippy::disallowed_methods, reason = "a test measures and says what it saw")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -1,5 +1,11 @@
 //! The cache and everything below it, in process, over real Postgres and Redis, with real faults.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "a test reads clocks, starts writers and prints what it saw"
+)]
+
 mod pods;
 
 mod faults;
