@@ -9,7 +9,7 @@ use neverstale_testkit::{
 
 use crate::{
     load::{Load, Outcome},
-    pinning::{LOAD_CORE, Pinning, SERVER_CORE},
+    pinning::{Apart, LOAD_CORE, Pinning, SERVER_CORE},
 };
 
 /// How long a run may take.
@@ -118,6 +118,25 @@ impl House {
         let sidecar = self.sidecar(options).await?;
         self.pinning.pin(process(&sidecar), SERVER_CORE);
         Ok(sidecar)
+    }
+
+    /// Holds the stores to the core of servers, before sidecars connect to them.
+    pub(crate) async fn apart(&self) -> Result<Apart> {
+        let client = self.postgres.connect("postgres").await?;
+        let file: String = client
+            .query_one("SELECT pg_catalog.pg_read_file('postmaster.pid')", &[])
+            .await?
+            .get(0);
+        let postmaster = file
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .context("read the postmaster's process id")?;
+        let info = self.redis.command(&["INFO", "server"]).await?;
+        let redis = info.lines().find_map(|line| line.trim().strip_prefix("process_id:"));
+        let redis = redis.context("read Redis' process id")?.parse()?;
+        Ok(Apart::new(self.pinning, vec![postmaster, redis]))
     }
 
     /// Loads a port from a process of its own, on the core of loads.

@@ -24,7 +24,7 @@ impl Machine {
             .find_map(|line| line.trim().strip_prefix("redis_version:"))
             .context("read Redis' version")?;
         let pinned = if house.pinning.is_possible() {
-            "server and load on a core each"
+            "in L1, fence and tier scenarios whoever serves has one core and whoever asks another"
         } else {
             "no"
         };

@@ -25,10 +25,12 @@ const POOL: u32 = 4;
 pub(super) async fn measure(house: &House) -> Result<Section> {
     let database = house.database(USERS, LEASE_MS).await?;
     house.redis.flush().await?;
+    let mut apart = house.apart().await?;
     let filler = house.sidecar(&house.with_redis(&database)).await?;
     let no_l1 = "NEVERSTALE_CACHE__L1__BYTES_MAX";
     let from_l2 = house.sidecar(&house.with_redis(&database).with(no_l1, 0)).await?;
     let from_postgres = house.sidecar(&House::alone(&database).with(no_l1, 0)).await?;
+    apart.begin(&[&filler, &from_l2, &from_postgres].map(process));
     let body = fill_l2(house, &filler).await?;
     must_come_from(&from_l2, "/v1/users/u7", "detail=l2").await?;
     must_come_from(&from_postgres, "/v1/users/u7", "fwd=miss").await?;

@@ -26,7 +26,7 @@ const AS_OF_DIGITS: usize = 20;
 /// What an envelope may be longer than the body in it.
 const BESIDE_BYTES_MAX: usize = 257 * 1024;
 
-/// Sets KEYS[1] to ARGV[1] (`as_of`) followed by ARGV[2] for ARGV[3] ms, unless what is there is newer.
+/// Sets `KEYS[1]` to `ARGV[1]` (`as_of`) followed by `ARGV[2]` for `ARGV[3]` ms, unless what is there is newer.
 ///
 /// Halves of ten digits are compared as numbers: a whole position would be rounded by Lua's floating point, and texts are compared by
 /// the server's locale. What is there and is not ours, of whatever type, is overwritten.

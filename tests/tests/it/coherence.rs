@@ -81,6 +81,23 @@ async fn naga_is_never_stale_with_leases() {
     tell(Application::Naga0518, 50).await.unwrap();
 }
 
+/// The audience is awake: with a trigger that collects nothing the same story ends in old answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_story_catches_a_trigger_that_collects_nothing() {
+    let house = Plan::of(Application::OpenWebUi012).sidecars(1).open().await.unwrap();
+    let mut audience = Audience::gather(&house).await.unwrap();
+    audience.look("the beginning", &[]).await.unwrap();
+    let broken = "CREATE OR REPLACE FUNCTION neverstale.collect_group_member() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$";
+    house.write(broken).await.unwrap();
+    let paths = ["/v1/users/u2/groups", "/v1/users/u2/permissions"];
+    house.write("DELETE FROM group_member").await.unwrap();
+    let wrong = audience.look("everybody leaves", &paths).await.unwrap();
+    assert!(
+        paths.iter().all(|path| wrong.iter().any(|wrong| wrong.contains(path))),
+        "{wrong:?}"
+    );
+}
+
 /// Tells the whole story, and then what was wrong with it.
 async fn tell(application: Application, lease_ms: u32) -> Result<()> {
     let house = Plan::of(application).lease_ms(lease_ms).with_redis().open().await?;

@@ -17,6 +17,16 @@ const SCHEMATHESIS: &str = "schemathesis==4.*";
 const PROGRAM: &str = "bin/schemathesis";
 /// The same requests on every run.
 const SEED: &str = "20260";
+/// What each answer is held against.
+const CHECKS: [&str; 7] = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+];
 /// For one flavour.
 const SECONDS: &str = "18";
 
@@ -72,9 +82,19 @@ fn fuzz(fuzzer: &Path, port: u16, home: &Path) -> Result<Output> {
         .args(["run", &url, "--header", "Authorization: Bearer a-token"])
         // A caller that grants a millisecond gets what it asked for, a 504; that is judged in `contract::problems`.
         .args(["--header", "Neverstale-Timeout-Ms: 20000"])
-        .args(["--seed", SEED, "--max-time", SECONDS, "--workers", "2", "--request-timeout", "10"])
+        // One worker: the parser of CPython 3.11 trips over two threads ("AST constructor recursion depth mismatch").
+        .args([
+            "--seed",
+            SEED,
+            "--max-time",
+            SECONDS,
+            "--workers",
+            "1",
+            "--request-timeout",
+            "10",
+        ])
         .args(["--phases", "examples,coverage,fuzzing"])
-        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method"])
+        .args(["--checks", &CHECKS.join(",")])
         // A stream without end has no body that could be read to its end.
         .args(["--exclude-path", "/v1/events"])
         .args(["--no-color", "--generation-database", "none"])

@@ -14,7 +14,7 @@ use crate::{
 
 /// One of each kind that exists, and one that does not.
 const POOL: Pool = Pool {
-    users: &["u2", "nobody"],
+    users: &["u3", "u2", "nobody"],
     emails: &["user2@example.com", "nobody@example.com"],
     groups: &["g4", "nothing"],
     settings: &["rag.top_k", "rag.openai_api_key"],
@@ -23,7 +23,7 @@ const POOL: Pool = Pool {
     models: &["nothing"],
     tools: &["nothing"],
     resources: &["model:nothing"],
-    stamps: &["stamp-2"],
+    stamps: &["stamp-3", "stamp-2"],
 };
 
 #[tokio::test]
