@@ -13,7 +13,16 @@ struct Goal {
     what: String,
     limit: String,
     seen: String,
-    is_met: bool,
+    verdict: Verdict,
+}
+
+/// What a goal came to.
+#[derive(Debug)]
+enum Verdict {
+    Met,
+    NotMet,
+    /// The run could not tell, and why.
+    Undecided(String),
 }
 
 /// Which side of its limit a number must be on.
@@ -110,12 +119,20 @@ impl Section {
             Limit::AtMost(most) => (format!("≤ {}", unit.show(most)), seen <= most),
             Limit::Below(most) => (format!("< {}", unit.show(most)), seen < most),
         };
+        let verdict = if is_met { Verdict::Met } else { Verdict::NotMet };
         self.goals.push(Goal {
             what: what.to_owned(),
             limit,
             seen: series.show(unit),
-            is_met,
+            verdict,
         });
+    }
+
+    /// Takes back the judgement of the goal that was judged last: the run could not tell.
+    pub(crate) fn undecided(&mut self, reason: String) {
+        if let Some(goal) = self.goals.last_mut() {
+            goal.verdict = Verdict::Undecided(reason);
+        }
     }
 
     /// Writes the section, its own goals included.
@@ -181,10 +198,14 @@ fn table_of_goals<'a>(goals: impl Iterator<Item = &'a Goal>) -> String {
         what,
         limit,
         seen,
-        is_met,
+        verdict,
     } in goals
     {
-        let verdict = if *is_met { "met" } else { "**not met**" };
+        let verdict = match verdict {
+            Verdict::Met => "met",
+            Verdict::NotMet => "**not met**",
+            Verdict::Undecided(reason) => reason,
+        };
         let _ = writeln!(text, "| {what} | {limit} | {seen} | {verdict} |");
     }
     text

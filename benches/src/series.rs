@@ -80,6 +80,16 @@ impl Series {
         }
     }
 
+    /// Gives how far the median may be off by chance: its standard error, estimated from the median deviation of the rounds, so
+    /// that a few disturbed rounds do not count.
+    pub(crate) fn uncertainty(&self) -> f64 {
+        /// From a median deviation to a standard deviation, and from a mean's standard error to a median's.
+        const OF_MEDIAN_DEVIATION: f64 = 1.4826 * 1.2533;
+        let median = self.median();
+        let deviations = Self(self.0.iter().map(|round| (round - median).abs()).collect());
+        OF_MEDIAN_DEVIATION * deviations.median() / (self.rounds() as f64).sqrt()
+    }
+
     /// Gives the smallest and the largest round.
     pub(crate) fn range(&self) -> (f64, f64) {
         let fold = |by: fn(f64, f64) -> f64, from| self.0.iter().copied().fold(from, by);
@@ -125,6 +135,15 @@ mod tests {
             Series(vec![1.0, 2.0]).show(Unit::Percent),
             "150.0 % (100.0 % – 200.0 %)"
         );
+    }
+
+    #[test]
+    fn the_median_is_as_certain_as_its_rounds_are_alike_and_many() {
+        let alike = Series(vec![1.0, 1.01, 0.99, 1.0, 50.0]);
+        let apart = Series(vec![1.0, 1.2, 0.8, 1.1, 0.9]);
+        assert!(alike.uncertainty() < 0.01 && apart.uncertainty() > 0.05);
+        let more = Series(apart.0.repeat(4));
+        assert!((more.uncertainty() - apart.uncertainty() / 2.0).abs() < 1e-9);
     }
 
     #[test]

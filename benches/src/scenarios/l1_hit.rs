@@ -20,6 +20,9 @@ const LEASE_MS: u32 = 50;
 /// L1 is looked up among so many users too, so that more than one entry is warm.
 const USERS: u32 = 1_000;
 
+/// A server under full load uses this share of its core, or the machine is busy with something else.
+const BUSY_AT_LEAST: f64 = 0.75;
+
 /// One server's rounds.
 #[derive(Default)]
 struct Rounds {
@@ -101,18 +104,29 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
         section
             .table(Table::new("answers to wrk", Unit::PerSecond, "raw hyper", &theirs).line("L1 hit, one user", &ours));
     }
+    // A server that did not have its core was not what limited the rate.
+    let least_busy = hit.busy.median().min(bare.busy.median());
+    let is_starved = least_busy < BUSY_AT_LEAST;
+    let starved = || {
+        format!(
+            "undecided: something else had the cores, the servers {}",
+            Unit::Percent.show(least_busy)
+        )
+    };
+    let (rate, p99) = (hit.rate.over(&bare.rate), hit.p99.over(&bare.p99));
     section.goal(
         "L1 hit: throughput against raw hyper",
         Unit::Times,
-        &hit.rate.over(&bare.rate),
+        &rate,
         Limit::AtLeast(0.9),
     );
-    section.goal(
-        "L1 hit: p99 against raw hyper",
-        Unit::Times,
-        &hit.p99.over(&bare.p99),
-        Limit::AtMost(1.5),
-    );
+    if is_starved {
+        section.undecided(starved());
+    }
+    section.goal("L1 hit: p99 against raw hyper", Unit::Times, &p99, Limit::AtMost(1.5));
+    if is_starved {
+        section.undecided(starved());
+    }
     Ok(section)
 }
 

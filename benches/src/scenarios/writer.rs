@@ -17,6 +17,9 @@ use crate::{
 const USERS: u32 = 50_000;
 const LEASES_MS: [u32; 3] = [0, 10, 50];
 
+/// What the triggers may cost an update that touches only unwatched columns.
+const MOST_NOISE_COST: f64 = 0.03;
+
 /// Updates inside the server, each its own transaction: no client and no network that could hide what a trigger costs.
 const NOISE: &str = r#"
 CREATE PROCEDURE public.bench_noise(rounds int) LANGUAGE plpgsql AS $$
@@ -46,7 +49,7 @@ impl Durability {
     fn rounds(self, house: &House) -> (u32, f64) {
         match self {
             Self::On => (house.pick(24, 8), 0.3),
-            Self::Off => (house.pick(9, 4), house.pick(0.8, 0.4)),
+            Self::Off => (house.pick(32, 8), 0.25),
         }
     }
 }
@@ -106,7 +109,15 @@ async fn noise(
     section.table(table);
     let cost = triggers.with(&between, |with, without| 1.0 - with / without);
     let name = format!("cost of the triggers to a noise update, synchronous_commit = {durable}");
-    section.goal(&name, Unit::Percent, &cost, Limit::AtMost(0.03));
+    section.goal(&name, Unit::Percent, &cost, Limit::AtMost(MOST_NOISE_COST));
+    // A median that chance alone could have moved across the limit judges the machine and not the triggers.
+    let by_chance = 2.0 * cost.uncertainty();
+    if by_chance > MOST_NOISE_COST {
+        section.undecided(format!(
+            "undecided: the machine's own mood makes ± {}",
+            Unit::Percent.show(by_chance)
+        ));
+    }
     Ok(())
 }
 
