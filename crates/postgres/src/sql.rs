@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use neverstale_flavour::{Flavour, ViewId};
 
 /// The statements for one flavour in one application schema.
@@ -138,8 +139,13 @@ impl Statements {
     }
 
     fn filling(&self, place: usize, view: &str) -> String {
+        let as_of = if stands(Safeguard::AsOfSnapshot) {
+            "coalesce(max(position), 0) FROM neverstale.log"
+        } else {
+            "last_value FROM neverstale.position"
+        };
         format!(
-            "SELECT {place}, {} AS incarnation, (SELECT coalesce(max(position), 0) FROM neverstale.log) AS as_of, \
+            "SELECT {place}, {} AS incarnation, (SELECT {as_of}) AS as_of, \
              v.body::text AS body, v.tags AS tags, \
              CASE WHEN v.not_after IS NOT NULL THEN \
                 floor((least(greatest(v.not_after::numeric, 0), {EXPIRY_SECONDS_MAX}) \
@@ -163,16 +169,22 @@ fn incarnation(tables: &[String], partitioned: &[String]) -> String {
         )
         .expect("a String takes any text");
     }
+    let boot = if stands(Safeguard::BootId) { "b.id::text" } else { "''" };
+    let epoch = if stands(Safeguard::TriggerEpoch) {
+        "concat(g.oid, ':', g.xmin, g.tgenabled)"
+    } else {
+        "''"
+    };
     format!(
         "(SELECT CASE WHEN current_setting('transaction_isolation') = 'read committed' \
             AND current_setting('row_security') = 'off' AND current_setting('search_path') = 'pg_catalog' \
-         THEN substr(sha256(convert_to(b.id::text || '|' || concat_ws('|', \
+         THEN substr(sha256(convert_to({boot} || '|' || concat_ws('|', \
             (SELECT system_identifier FROM pg_catalog.pg_control_system()), \
             (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), \
             extract(epoch FROM pg_catalog.pg_postmaster_start_time()), \
             pg_catalog.pg_relation_filenode(to_regclass('neverstale.log')), \
             (SELECT concat(i.specification, i.suspended) FROM neverstale.installation i), \
-            (SELECT string_agg(concat(g.oid, ':', g.xmin, g.tgenabled), ',' ORDER BY g.oid) \
+            (SELECT string_agg({epoch}, ',' ORDER BY g.oid) \
              FROM pg_catalog.pg_trigger g WHERE g.tgrelid IN ({watched}))), 'UTF8')), 1, 16) END \
          FROM (VALUES (1)) one LEFT JOIN neverstale.boot b ON true)"
     )
