@@ -6,6 +6,7 @@
 mod cluster;
 mod database;
 mod processes;
+mod standby;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,6 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
-    process::Command,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -217,56 +217,6 @@ impl Postgres {
     /// Lets a paused server go on.
     pub fn resume(&self) -> Result<()> {
         self.signal_all(Signal::CONT)
-    }
-
-    /// Makes a streaming standby of this server, on a port of its own, and waits until it answers.
-    pub async fn standby(&self) -> Result<Self> {
-        let home = Scratch::of(self.user)?;
-        let data = home.path().join("data");
-        let mut command = Command::new(self.binaries.join("pg_basebackup"));
-        command.arg("--pgdata").arg(&data).args([
-            "--host",
-            "127.0.0.1",
-            "--username",
-            "postgres",
-            "--wal-method",
-            "stream",
-        ]);
-        command.args([
-            "--write-recovery-conf",
-            "--checkpoint",
-            "fast",
-            "--no-sync",
-            "--port",
-            &self.port.to_string(),
-        ]);
-        cluster::run(&mut command, self.user, home.path())?;
-        let settings: Vec<_> = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let environment = &self.environment;
-        Self::start_in(
-            self.version,
-            self.binaries.clone(),
-            self.user,
-            home,
-            &settings,
-            environment,
-        )
-        .await
-    }
-
-    /// Promotes a standby and waits until it takes writes.
-    pub async fn promote(&self) -> Result<()> {
-        let client = self.connect("postgres").await?;
-        let promoted: bool = client
-            .query_one("SELECT pg_catalog.pg_promote(true, 60)", &[])
-            .await?
-            .get(0);
-        ensure!(promoted, "the standby was not promoted within a minute");
-        Ok(())
     }
 
     async fn end(&self, signal: Signal) -> Result<()> {

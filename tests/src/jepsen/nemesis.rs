@@ -30,7 +30,7 @@ use super::{
 use crate::dice::Dice;
 
 /// The families, as `--faults` names them, and what they do.
-pub(crate) const FAMILIES: [(&str, &str); 15] = [
+pub(crate) const FAMILIES: [(&str, &str); 16] = [
     ("kill", "a sidecar dies by SIGKILL and is started again"),
     (
         "pause",
@@ -56,6 +56,7 @@ pub(crate) const FAMILIES: [(&str, &str); 15] = [
         "ddl",
         "columns, indexes and foreign triggers come and go, tables are rewritten",
     ),
+    ("lease", "the lease is raised, lowered and given up"),
     ("prune", "the log is pruned to its last rows"),
     (
         "clock",
@@ -110,6 +111,7 @@ const LANES: [Lane; 4] = [
             act!("triggers", schema::break_triggers),
             act!("ddl", schema::change_schema),
             act!("ddl", schema::change_schema),
+            act!("lease", schema::change_lease),
             act!("prune", schema::prune),
         ],
         calm_ms: (300, 1_200),
@@ -126,6 +128,8 @@ const LANES: [Lane; 4] = [
     },
     Lane {
         acts: &[
+            act!("redis", caches::spoil),
+            act!("redis", caches::spoil),
             act!("redis", caches::spoil),
             act!("redis", caches::spoil),
             act!("redis", caches::take_away),

@@ -98,10 +98,6 @@ impl Registers {
         (0..REGISTERS).map(|register| Row::of(register).name()).collect()
     }
 
-    pub(crate) fn count() -> u16 {
-        REGISTERS
-    }
-
     /// Some registers, each once, in the order in which writers lock them.
     pub(crate) fn some(dice: &mut Dice, count: usize) -> Vec<u16> {
         let mut chosen: Vec<u16> = (0..count).map(|_| dice.below(usize::from(REGISTERS)) as u16).collect();

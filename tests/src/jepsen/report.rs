@@ -7,7 +7,7 @@ use super::{
     judge::{Kind, Violation},
     level::Level,
     nemesis::FAMILIES,
-    record::{Heard, History},
+    record::{Heard, History, Read},
 };
 
 /// Violations that are told in full.
@@ -43,7 +43,7 @@ impl Report {
 
     /// Questions that were answered, those of batches one by one.
     pub fn answered(&self) -> u64 {
-        self.questions(|read| read.is_answered())
+        self.questions(Read::is_answered)
     }
 
     /// Writes whose commit was acknowledged.
@@ -76,7 +76,7 @@ impl Report {
         is_clean != self.without.is_some()
     }
 
-    fn questions(&self, which: impl Fn(&super::record::Read) -> bool) -> u64 {
+    fn questions(&self, which: impl Fn(&Read) -> bool) -> u64 {
         let reads = self.history.reads.iter().filter(|read| which(read));
         reads.map(|read| u64::from(read.questions)).sum()
     }

@@ -23,6 +23,7 @@ use super::{
 };
 
 pub(crate) const SIDECARS: usize = 4;
+/// The longest that the nemesis sets.
 pub(crate) const LEASE: Duration = Duration::from_millis(50);
 pub(crate) const STALENESS_BOUND: Duration = Duration::from_millis(1_500);
 /// Few, so that the limit is soon reached.
@@ -118,7 +119,7 @@ pub(crate) struct Stage {
     pub(crate) gate: RwLock<()>,
     /// The safeguards that are taken away, for a build that can do without.
     without: Option<String>,
-    _keys: Scratch,
+    keys: Scratch,
 }
 
 impl Stage {
@@ -159,7 +160,7 @@ impl Stage {
             registers,
             gate: RwLock::new(()),
             without: without.map(str::to_owned),
-            _keys: keys,
+            keys,
         };
         stage.pooler = PgBouncer::start(stage.writers_link.port()).await?;
         stage.install().await?;
@@ -177,7 +178,7 @@ impl Stage {
             };
             let mut options = SidecarOptions::new(self.database.url_through(link.port()))
                 .with_redis(redis)
-                .with("NEVERSTALE_REDIS__KEY_FILE", self._keys.path().join("keys").display())
+                .with("NEVERSTALE_REDIS__KEY_FILE", self.keys.path().join("keys").display())
                 .with("NEVERSTALE_REDIS__BUDGET_MS", 50)
                 .with("NEVERSTALE_API__SESSION_REVOCATION_CHECKED", false)
                 .with("NEVERSTALE_FEED__RELAY_RETRY_MS", 200)
@@ -203,12 +204,20 @@ impl Stage {
 
     /// Brings triggers and functions to what they should be, as an operator does.
     pub(crate) async fn install(&self) -> Result<()> {
+        self.neverstale(&["install", "--lease-ms", &LEASE.as_millis().to_string()])
+            .await
+    }
+
+    /// Changes the lease, as an operator does.
+    pub(crate) async fn set_lease(&self, lease_ms: u128) -> Result<()> {
+        self.neverstale(&["lease", &lease_ms.to_string()]).await
+    }
+
+    async fn neverstale(&self, arguments: &[&str]) -> Result<()> {
         let url = self.primary().url(self.database.name());
         let mut environment = vec![("DATABASE_URL", url.as_str())];
         environment.extend(self.without.as_deref().map(|without| ("NEVERSTALE_WITHOUT", without)));
-        let lease = LEASE.as_millis().to_string();
-        run(&["install", "--lease-ms", &lease], &environment).await?;
-        Ok(())
+        run(arguments, &environment).await.map(drop)
     }
 
     pub(crate) fn primary(&self) -> Arc<Postgres> {

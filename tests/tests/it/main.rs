@@ -17,5 +17,6 @@ mod coherence;
 mod contract;
 mod faults;
 mod fuzz;
+mod jepsen;
 mod process;
 mod projections;

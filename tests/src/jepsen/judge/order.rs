@@ -7,13 +7,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
 };
 
 use super::{Kind, Violation, seconds, truth::Truth};
 use crate::jepsen::{
     level::Level,
-    record::{History, Moment, NEVER},
+    record::{History, Moment, NEVER, Seen},
 };
 
 mod components;
@@ -22,11 +22,18 @@ use components::{Graph, components};
 
 /// In a build that is broken, one is as good as a thousand.
 const VIOLATIONS_MAX: usize = 100;
-/// Reads of one component that are tried for the shortest cycle.
+/// Where single registers contradict themselves this often, nothing more is to be learnt.
+const LIES_ENOUGH: usize = 2_000;
+/// Reads of one component that are tried for the shortest cycle, fewer in a large one.
 const CANDIDATES_MAX: usize = 64;
+/// Nodes that may be gone through for all of them together.
+const NODES_MAX: usize = 200_000;
 
 /// Finds what has no place in any order.
 pub(super) fn judge(history: &History, truth: &Truth, is_flagged: &mut [bool], violations: &mut Vec<Violation>) {
+    if violations.len() >= LIES_ENOUGH {
+        return;
+    }
     let order = Order::of(history, truth, is_flagged);
     let everything: Vec<u32> = (0..order.graph.nodes() as u32).collect();
     let mut work = components(&order.graph, &everything);
@@ -104,10 +111,10 @@ impl<'h> Order<'h> {
 
     /// The shortest cycle through one of the component's reads, those of many registers first.
     fn shortest_cycle(&self, component: &[u32]) -> Option<Vec<u32>> {
-        let members: HashMap<u32, ()> = component.iter().map(|node| (*node, ())).collect();
+        let members: HashSet<u32> = component.iter().copied().collect();
         let mut reads: Vec<usize> = component.iter().filter_map(|node| self.read_at(*node)).collect();
         reads.sort_by_key(|place| (Reverse(self.history.reads[*place].seen_count), *place));
-        reads.truncate(CANDIDATES_MAX);
+        reads.truncate((NODES_MAX / component.len()).clamp(1, CANDIDATES_MAX));
         let cycles = reads
             .into_iter()
             .filter_map(|place| self.cycle_through(self.node_of_read(place), &members));
@@ -115,7 +122,7 @@ impl<'h> Order<'h> {
     }
 
     /// Without the links of the chain: only what was done.
-    fn cycle_through(&self, start: u32, members: &HashMap<u32, ()>) -> Option<Vec<u32>> {
+    fn cycle_through(&self, start: u32, members: &HashSet<u32>) -> Option<Vec<u32>> {
         let mut came_from: HashMap<u32, u32> = HashMap::new();
         let mut queue = VecDeque::from([start]);
         while let Some(node) = queue.pop_front() {
@@ -130,7 +137,7 @@ impl<'h> Order<'h> {
                     cycle.retain(|node| (*node as usize) < operations);
                     return Some(cycle);
                 }
-                if members.contains_key(next) && !came_from.contains_key(next) {
+                if members.contains(next) && !came_from.contains_key(next) {
                     came_from.insert(*next, node);
                     queue.push_back(*next);
                 }
@@ -159,17 +166,26 @@ impl<'h> Order<'h> {
                 Kind::Torn
             },
             read: Some(culprit),
-            register: history.seen_by(read).first().map(|seen| seen.register),
+            register: self.torn_register(culprit, cycle),
             start: read.start,
             end: read.end,
             story: format!(
-                "{}: a {} read of {} registers by {process} is no state: each before the next, and round again: {}",
+                "{}: a read at {} of {} registers by {process} is no state: each before the next, and round again: {}",
                 seconds(read.start),
                 read.level.name(),
                 read.seen_count,
                 steps.join(" → ")
             ),
         }
+    }
+
+    /// Of what a read shows, the register that a write of the cycle replaced or made.
+    fn torn_register(&self, culprit: usize, cycle: &[u32]) -> Option<u16> {
+        let shown = self.history.seen_by(&self.history.reads[culprit]);
+        let writes = cycle.iter().filter_map(|node| self.history.writes.get(*node as usize));
+        let made: HashSet<(u16, u32)> = writes.flat_map(|write| write.made.iter().copied()).collect();
+        let is_torn = |seen: &&Seen| made.contains(&(seen.register, seen.version + 1));
+        shown.iter().find(is_torn).or(shown.first()).map(|seen| seen.register)
     }
 
     fn step(&self, node: u32) -> String {

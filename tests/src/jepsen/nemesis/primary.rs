@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{Nemesis, linger};
-use crate::dice::Dice;
+use crate::{dice::Dice, jepsen::stage::SIDECARS};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Never reached; it only bounds a loop.
@@ -58,6 +58,11 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
         sleep(Duration::from_millis(5)).await;
     }
     drop(admin);
+    // Meanwhile somebody is led to the standby, as by a name that answers with the wrong address: it must not take it for the primary.
+    let astray = dice.below(SIDECARS);
+    let link = &stage.places[astray].postgres_link;
+    link.lead_to(standby.port());
+    link.reset();
     let ms = linger(dice, 200, 1_500).await;
     for link in stage.postgres_links() {
         link.cut();
@@ -69,6 +74,7 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
     .await;
     if let Err(error) = promoted {
         for link in stage.postgres_links() {
+            link.lead_to(old.port());
             link.restore();
         }
         return Err(error).context("promote the standby");
@@ -77,7 +83,10 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
     for link in stage.postgres_links() {
         link.restore();
     }
-    Ok(format!("the standby, {ms} ms in step, is the primary now"))
+    let astray = astray + 1;
+    Ok(format!(
+        "the standby, {ms} ms in step and meanwhile taken for the primary by sidecar {astray}, is the primary now"
+    ))
 }
 
 pub(super) async fn pause(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {

@@ -86,6 +86,18 @@ pub(super) async fn change_schema(nemesis: &Nemesis, dice: &mut Dice) -> Result<
     Ok(format!("{table}: {what}"))
 }
 
+/// The lease is raised, lowered and given up while everybody reads and writes.
+pub(super) async fn change_lease(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
+    let mut leases = Vec::new();
+    for _ in 0..dice.between(1, 3) {
+        let lease_ms = dice.pick(&[0, 10, 30, LEASE.as_millis()]);
+        nemesis.stage.set_lease(lease_ms).await?;
+        leases.push(format!("{lease_ms} ms"));
+        linger(dice, 100, 500).await;
+    }
+    Ok(format!("the lease became {}", leases.join(", then ")))
+}
+
 pub(super) async fn prune(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
     let keep = dice.below(3);
     let admin = nemesis.stage.admin().await?;
