@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -188,6 +188,19 @@ impl Postgres {
     /// Kills the postmaster with SIGKILL; its backends notice and end. The next start recovers.
     pub async fn kill_nine(&self) -> Result<()> {
         self.end(Signal::KILL).await
+    }
+
+    /// Kills one backend with SIGKILL, as the kernel does when memory is short: the postmaster ends all others, recovers, and goes on as itself.
+    pub fn kill_backend(&self, pid: i32) -> Result<()> {
+        ensure!(self.home.is_some(), "kill a backend of a server that is shared");
+        let pid = Pid::from_raw(pid).context("read a process id")?;
+        self.with_process(|process| {
+            ensure!(
+                processes::children_of(process.pid()).contains(&pid),
+                "this is no backend of ours"
+            );
+            kill_process(pid, Signal::KILL).context("kill a backend")
+        })
     }
 
     /// Starts a stopped or killed server again, on the same port.

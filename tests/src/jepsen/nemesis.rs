@@ -40,7 +40,7 @@ pub(crate) const FAMILIES: [(&str, &str); 16] = [
     ("delay", "the ways of sidecars to the primary are slow"),
     (
         "restart",
-        "the primary is restarted in order, crashes, or dies by SIGKILL",
+        "the primary is restarted in order, crashes, or it or one of its backends dies by SIGKILL",
     ),
     ("failover", "a streaming standby is promoted and the old primary dies"),
     (

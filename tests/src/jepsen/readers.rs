@@ -185,7 +185,9 @@ impl<'s> Reader<'s> {
         loop {
             let all = &self.shared.registers.questions;
             let question = &all[dice.below(all.len())];
-            if !question.is_secret || (self.door.shows_secrets() && !is_in_batch) {
+            let is_for_batches = !question.is_secret && !question.is_fence;
+            let is_shown = !question.is_secret || self.door.shows_secrets();
+            if is_for_batches || (is_shown && !is_in_batch) {
                 return question;
             }
         }
@@ -238,7 +240,8 @@ impl<'s> Reader<'s> {
                 process: self.process,
                 place,
             };
-            if place.is_multiple_of(4) {
+            let is_fence = self.log.reads.last().is_some_and(|read| read.is_fence);
+            if is_fence || place.is_multiple_of(4) {
                 self.shared.give_token(token, origin);
             }
         }
@@ -258,6 +261,7 @@ impl<'s> Reader<'s> {
             asked: sent.level,
             level,
             status,
+            is_fence: sent.questions.iter().all(|question| question.is_fence),
             questions: sent.questions.len() as u16,
             seen_count: 0,
             seen_from: 0,

@@ -57,6 +57,8 @@ pub(crate) struct Read {
     pub(crate) level: Level,
     /// The status of the answer; 0 if none came.
     pub(crate) status: u16,
+    /// It asked for the position: it shows nothing, and its token carries everything from before it began.
+    pub(crate) is_fence: bool,
     /// How many questions it was: more than one in a batch.
     pub(crate) questions: u16,
     /// How many registers it showed, from `seen_from` on.

@@ -25,7 +25,7 @@ use super::{
 pub(crate) const SIDECARS: usize = 4;
 /// The longest that the nemesis sets.
 pub(crate) const LEASE: Duration = Duration::from_millis(50);
-pub(crate) const STALENESS_BOUND: Duration = Duration::from_millis(1_500);
+pub(crate) const STALENESS_BOUND: Duration = Duration::from_millis(500);
 /// Few, so that the limit is soon reached.
 const CONNECTIONS_MAX: &str = "90";
 

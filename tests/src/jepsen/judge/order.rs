@@ -2,7 +2,7 @@
 //!
 //! Who ends before another begins comes before it (along a chain of all ends, so that there are few edges); versions of a register come in
 //! their order; a read comes after the writes whose versions it shows and before the writes that replaced them; and a read with a token after
-//! the read that gave it. A batch is one operation with several registers: if it is no state, its edges close a cycle. Reads that were found to lie
+//! what that carries: the writes that its answer showed, what the answer was asked with, and for a token that was asked for by itself, all. A batch is one operation with several registers: if it is no state, its edges close a cycle. Reads that were found to lie
 //! by themselves stay out, or everything would hang on them.
 
 use std::{
@@ -61,7 +61,7 @@ struct Order<'h> {
 }
 
 impl<'h> Order<'h> {
-    /// Nodes: writes, then reads, then the chain of ends.
+    /// Nodes: writes, then reads, then the tokens that these gave, then the chain of ends.
     fn of(history: &'h History, truth: &Truth, is_flagged: &[bool]) -> Self {
         let (writes, reads) = (history.writes.len(), history.reads.len());
         let takes_part = |place: usize| history.reads[place].is_answered() && !is_flagged[place];
@@ -69,7 +69,8 @@ impl<'h> Order<'h> {
         let mut ends: Vec<Moment> = spans.iter().map(|span| span.end).filter(|end| *end != NEVER).collect();
         ends.sort_unstable();
         ends.dedup();
-        let link = |place: usize| (writes + reads + place) as u32;
+        let token = |place: usize| (writes + reads + place) as u32;
+        let link = |place: usize| (writes + 2 * reads + place) as u32;
         let mut edges = Vec::with_capacity(ends.len() + 2 * spans.len() + 2 * history.seen.len());
         edges.extend((1..ends.len()).map(|place| (link(place - 1), link(place))));
         for span in &spans {
@@ -92,11 +93,22 @@ impl<'h> Order<'h> {
                 edges.extend(truth.successor(*seen).map(|write| (node, write)));
             }
             let basis = history.basis_of(read).filter(|basis| takes_part(*basis));
-            edges.extend(basis.map(|basis| ((writes + basis) as u32, node)));
+            edges.extend(basis.map(|basis| (token(basis), node)));
+        }
+        for place in token_givers(history, &takes_part) {
+            let read = &history.reads[place];
+            let shown = history
+                .seen_by(read)
+                .iter()
+                .filter_map(|seen| truth.maker(history, *seen).ok().flatten());
+            edges.extend(shown.map(|write| (write, token(place))));
+            let basis = history.basis_of(read).filter(|basis| takes_part(*basis));
+            edges.extend(basis.map(|basis| (token(basis), token(place))));
+            edges.extend(read.is_fence.then(|| ((writes + place) as u32, token(place))));
         }
         Self {
             history,
-            graph: Graph::of(writes + reads + ends.len(), &edges),
+            graph: Graph::of(writes + 2 * reads + ends.len(), &edges),
         }
     }
 
@@ -121,7 +133,7 @@ impl<'h> Order<'h> {
         cycles.min_by_key(Vec::len)
     }
 
-    /// Without the links of the chain: only what was done.
+    /// Without tokens and the links of the chain: only what was done.
     fn cycle_through(&self, start: u32, members: &HashSet<u32>) -> Option<Vec<u32>> {
         let mut came_from: HashMap<u32, u32> = HashMap::new();
         let mut queue = VecDeque::from([start]);
@@ -211,6 +223,12 @@ impl<'h> Order<'h> {
     }
 }
 
+/// The reads whose tokens were used.
+fn token_givers(history: &History, takes_part: &dyn Fn(usize) -> bool) -> HashSet<usize> {
+    let bases = history.reads.iter().filter_map(|read| history.basis_of(read));
+    bases.filter(|basis| takes_part(*basis)).collect()
+}
+
 /// From when on an operation must know, and when it was over.
 struct Span {
     node: u32,
@@ -235,7 +253,7 @@ fn spans(history: &History, takes_part: &dyn Fn(usize) -> bool) -> Vec<Span> {
         since: match read.level {
             Level::Full => read.start,
             Level::Bounded => read.start.saturating_sub(history.staleness_bound),
-            // The edge from the read that gave the token says it.
+            // The edges from its token say it.
             Level::Token => 0,
         },
         end: read.end,

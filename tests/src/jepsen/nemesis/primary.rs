@@ -17,6 +17,9 @@ const CROWD_MAX: usize = 200;
 
 pub(super) async fn restart(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
     let primary = nemesis.stage.primary();
+    if dice.one_in(3) {
+        return kill_backend(nemesis, dice).await;
+    }
     let how = match dice.below(3) {
         0 => {
             primary.stop().await?;
@@ -34,6 +37,18 @@ pub(super) async fn restart(nemesis: &Nemesis, dice: &mut Dice) -> Result<String
     let ms = linger(dice, 0, 500).await;
     primary.start_again().await?;
     Ok(format!("the primary {how}, down for {ms} ms and its start"))
+}
+
+/// A crash that the postmaster survives: its start is the old one, and so is all else but what is not logged.
+async fn kill_backend(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
+    let primary = nemesis.stage.primary();
+    let admin = nemesis.stage.admin().await?;
+    let backends = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let pids: Vec<i32> = admin.query(backends, &[]).await?.iter().map(|row| row.get(0)).collect();
+    ensure!(!pids.is_empty(), "nobody is there");
+    primary.kill_backend(dice.pick(&pids))?;
+    linger(dice, 200, 500).await;
+    Ok("a backend of the primary killed, which ended all others".to_owned())
 }
 
 /// Replication is synchronous while the standby follows, so that what was acknowledged is on it; then nobody reaches the old primary any more, it
