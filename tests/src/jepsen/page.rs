@@ -194,3 +194,74 @@ fn rate(history: &History) -> Value {
 fn micros(moment: Moment) -> u64 {
     moment / 1_000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jepsen::{judge::Kind, record::ReadLog};
+
+    fn history(versions: &[u32]) -> History {
+        let mut log = ReadLog::default();
+        for (turn, version) in versions.iter().enumerate() {
+            let start = turn as Moment * 10;
+            let read = Read {
+                process: 0,
+                asked: Level::Full,
+                level: Level::Full,
+                status: 200,
+                is_fence: false,
+                questions: 1,
+                seen_count: 0,
+                seen_from: 0,
+                basis: None,
+                position: 0,
+                start,
+                end: start + 5,
+            };
+            let seen = Seen {
+                register: 0,
+                version: *version,
+                write: *version,
+            };
+            log.push(read, &[seen]);
+        }
+        let mut history = History {
+            registers: vec!["a".to_owned()],
+            processes: vec!["reader".to_owned()],
+            ..History::default()
+        };
+        history.take_reads(log);
+        history
+    }
+
+    fn shape(history: &History, violations: &[Violation]) -> Vec<(u32, u32, bool)> {
+        let runs = runs(history, violations);
+        runs.iter()
+            .map(|run| (run.version, run.count, run.is_flagged))
+            .collect()
+    }
+
+    #[test]
+    fn equal_reads_become_one_run_and_a_lie_stands_by_itself() {
+        let history = history(&[1, 1, 1, 2, 1]);
+        assert_eq!(shape(&history, &[]), [(1, 3, false), (2, 1, false), (1, 1, false)]);
+        let lie = Violation {
+            kind: Kind::Stale,
+            read: Some(1),
+            register: Some(0),
+            start: 10,
+            end: 15,
+            story: String::new(),
+        };
+        let expected = [(1, 1, false), (1, 1, true), (1, 1, false), (2, 1, false), (1, 1, false)];
+        assert_eq!(shape(&history, &[lie]), expected);
+    }
+
+    #[test]
+    fn the_page_has_one_place_for_its_data_and_asks_nobody_for_anything() {
+        assert_eq!(TEMPLATE.matches(DATA).count(), 1);
+        for asks in ["http:", "https:", "src=", "@import", "<link", "fetch("] {
+            assert!(!TEMPLATE.contains(asks), "{asks}");
+        }
+    }
+}

@@ -186,7 +186,17 @@ impl Report {
             .iter()
             .map(|(kind, count)| format!("{count} {}", kind.name()))
             .collect();
-        writeln!(f, "violations {}  {}", self.violations.len(), kinds.join(", "))?;
+        let first = self
+            .violations
+            .first()
+            .map(|violation| format!("; the first {:.1} s after the beginning", violation.start as f64 / 1e9));
+        writeln!(
+            f,
+            "violations {}  {}{}",
+            self.violations.len(),
+            kinds.join(", "),
+            first.unwrap_or_default()
+        )?;
         for violation in self.violations.iter().take(TOLD_MAX) {
             writeln!(f, "           {}: {}", violation.kind.name(), violation.story)?;
         }
