@@ -260,11 +260,12 @@ impl Play {
 
     fn say_how_it_goes(&self) {
         println!(
-            "{:>5.0} s  {:>9} answered  {:>7} failed  {:>6} committed",
+            "{:>5.0} s  {:>9} answered  {:>7} failed  {:>6} committed  {}",
             self.clock.elapsed().as_secs_f64(),
             self.readers.answered.load(Ordering::Relaxed),
             self.readers.failed.load(Ordering::Relaxed),
             self.writers.committed.load(Ordering::Relaxed),
+            self.nemesis.faults.under_way(),
         );
     }
 

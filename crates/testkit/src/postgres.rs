@@ -203,6 +203,11 @@ impl Postgres {
         })
     }
 
+    /// Whether the server was started, and neither stopped nor killed by us since.
+    pub fn is_running(&self) -> bool {
+        self.with_process(|process| Ok(!process.has_exited())).unwrap_or(false)
+    }
+
     /// Starts a stopped or killed server again, on the same port.
     pub async fn start_again(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;

@@ -19,8 +19,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
-use tokio::time::sleep;
+use anyhow::{Result, anyhow};
+use tokio::time::{sleep, timeout};
 
 use super::{
     record::{Clock, Fault, Faults},
@@ -69,6 +69,9 @@ pub(crate) const FAMILIES: [(&str, &str); 16] = [
         "the connection limit is filled, or sessions are ended by the administrator",
     ),
 ];
+
+/// Longer than any fault takes, repairs included.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What the nemesis has to work with.
 pub(crate) struct Nemesis {
@@ -175,8 +178,10 @@ impl Nemesis {
                     return;
                 }
                 let start = self.clock.now();
-                let what = act(&self, &mut dice).await;
-                self.faults.push(Fault {
+                self.faults.begin(family);
+                let what = timeout(PATIENCE, act(&self, &mut dice)).await;
+                let what = what.unwrap_or_else(|_| Err(anyhow!("it came to no end within {PATIENCE:?}")));
+                self.faults.end(Fault {
                     family,
                     // Another lane may have broken what this one needs; that is a fault too, and is told.
                     what: what.unwrap_or_else(|error| format!("in vain: {error:#}")),

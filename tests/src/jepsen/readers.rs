@@ -28,7 +28,7 @@ use crate::dice::Dice;
 /// Longer than any pause of the nemesis, so that what a sidecar says when it wakes is heard.
 const PATIENCE: Duration = Duration::from_secs(8);
 const BURST_MAX: u64 = 12;
-const BATCH_MAX: u64 = 10;
+const BATCH_MAX: u64 = 16;
 /// How long a read may take at the sidecar; a refusal after that is an answer too.
 const DEADLINE_MS: u32 = 600;
 /// Tokens in circulation.
@@ -159,7 +159,7 @@ impl<'s> Reader<'s> {
         let mut request = String::with_capacity(4096);
         let mut burst = Vec::new();
         for _ in 0..dice.between(1, BURST_MAX) {
-            let count = if dice.one_in(4) { dice.between(2, BATCH_MAX) } else { 1 };
+            let count = if dice.one_in(3) { dice.between(2, BATCH_MAX) } else { 1 };
             let questions = (0..count).map(|_| self.question(dice, count > 1)).collect();
             let (level, token) = match dice.below(10) {
                 0..6 => (Level::Full, None),

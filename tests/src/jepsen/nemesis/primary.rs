@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use neverstale_testkit::Postgres;
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
@@ -60,19 +61,22 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
     let runtime = Handle::current();
     // The base backup is a program that is waited for.
     let standby = tokio::task::spawn_blocking(move || runtime.block_on(following.standby())).await??;
+    let replaced = replace(nemesis, dice, &old, standby).await;
+    if replaced.is_err() {
+        go_on_with(nemesis, &old).await?;
+    }
+    replaced
+}
+
+async fn replace(nemesis: &Nemesis, dice: &mut Dice, old: &Postgres, standby: Postgres) -> Result<String> {
+    let stage = &nemesis.stage;
     let admin = stage.admin().await?;
     admin
         .batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         .await?;
     admin.batch_execute("SELECT pg_reload_conf()").await?;
-    let began = Instant::now();
-    let follows =
-        "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= pg_current_wal_lsn()";
-    while admin.query_one(follows, &[]).await?.get::<_, i64>(0) == 0 {
-        ensure!(began.elapsed() < PATIENCE, "the standby does not follow");
-        sleep(Duration::from_millis(5)).await;
-    }
     drop(admin);
+    follows(nemesis).await?;
     // Meanwhile somebody is led to the standby, as by a name that answers with the wrong address: it must not take it for the primary.
     let astray = dice.below(SIDECARS);
     let link = &stage.places[astray].postgres_link;
@@ -82,18 +86,10 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
     for link in stage.postgres_links() {
         link.cut();
     }
-    let promoted = async {
-        old.kill_nine().await?;
-        standby.promote().await
-    }
-    .await;
-    if let Err(error) = promoted {
-        for link in stage.postgres_links() {
-            link.lead_to(old.port());
-            link.restore();
-        }
-        return Err(error).context("promote the standby");
-    }
+    // A writer whose session was ended while it waited for the standby has shown what the standby may not have yet.
+    follows(nemesis).await?;
+    old.kill_nine().await?;
+    standby.promote().await.context("promote the standby")?;
     stage.follow(standby);
     for link in stage.postgres_links() {
         link.restore();
@@ -102,6 +98,47 @@ pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
     Ok(format!(
         "the standby, {ms} ms in step and meanwhile taken for the primary by sidecar {astray}, is the primary now"
     ))
+}
+
+/// Waits until the standby has everything that the primary has.
+async fn follows(nemesis: &Nemesis) -> Result<()> {
+    let admin = nemesis.stage.admin().await?;
+    let began = Instant::now();
+    let follows =
+        "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync' AND flush_lsn >= pg_current_wal_lsn()";
+    while admin.query_one(follows, &[]).await?.get::<_, i64>(0) == 0 {
+        ensure!(began.elapsed() < PATIENCE, "the standby does not follow");
+        sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Another fault came between: the old primary stays, and waits for no standby, or no commit would ever end.
+async fn go_on_with(nemesis: &Nemesis, old: &Postgres) -> Result<()> {
+    let stage = &nemesis.stage;
+    if !old.is_running() {
+        old.start_again().await?;
+    }
+    for link in stage.postgres_links() {
+        link.lead_to(old.port());
+        link.restore();
+    }
+    let began = Instant::now();
+    loop {
+        let forgotten = async {
+            let admin = stage.admin().await?;
+            admin
+                .batch_execute("ALTER SYSTEM RESET synchronous_standby_names")
+                .await?;
+            admin.batch_execute("SELECT pg_reload_conf()").await?;
+            anyhow::Ok(())
+        };
+        match forgotten.await {
+            Ok(()) => return Ok(()),
+            Err(error) if began.elapsed() > PATIENCE => return Err(error).context("forget the standby"),
+            Err(_) => sleep(Duration::from_millis(50)).await,
+        }
+    }
 }
 
 pub(super) async fn pause(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
