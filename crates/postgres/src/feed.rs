@@ -11,7 +11,7 @@ use tokio_postgres::{
     types::{FromSql, Type},
 };
 
-use crate::{Connection, PostgresError, Statements};
+use crate::{Connection, PostgresError, Statements, sql::FoundTable};
 
 /// Where a world may begin.
 #[derive(Clone, Copy, Debug)]
@@ -77,16 +77,19 @@ impl FeedConnection {
     ) -> Result<(Self, Statements), PostgresError> {
         let names: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
         let client = connection.client();
-        let partitioned = connection
+        let found = connection
             .within(
-                "look for partitioned tables",
-                client.query(Statements::PARTITIONED, &[&app_schema, &names]),
+                "look for the watched tables",
+                client.query(Statements::FOUND, &[&app_schema, &names]),
             )
             .await?
             .iter()
-            .map(|row| row.get(0))
-            .collect::<Vec<String>>();
-        let statements = Statements::new(flavour, app_schema, &partitioned);
+            .map(|row| FoundTable {
+                name: row.get(0),
+                is_partitioned: row.get(1),
+            })
+            .collect::<Vec<_>>();
+        let statements = Statements::new(flavour, app_schema, &found);
         let prepared = |operation, sql: String, types: &'static [Type]| {
             let connection = &connection;
             async move { connection.prepare(operation, &sql, types).await }
