@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use neverstale_changefeed::{Feed, Serving, Standing};
-use neverstale_coherence::{Entitlement, Moment, Position, Stamp, Validity};
+use neverstale_coherence::{Entitlement, Moment, Safeguard, Stamp, Validity, safeguard::stands};
 use neverstale_flavour::{Flavour, Read};
 use neverstale_lifecycle::Tasks;
 use neverstale_postgres::FillPool;
@@ -173,7 +173,7 @@ impl Cache {
     ) -> Option<Arc<Entry>> {
         let entry = Arc::new(self.l2.as_ref()?.get(read, serving.world.incarnation()).await?);
         let verdict = self.judge(serving, entitlement, &entry.stamp);
-        if verdict != Validity::Valid {
+        if verdict != Validity::Valid && stands(Safeguard::L2Judged) {
             self.metrics.l2_requests_total[L2Operation::Get][L2Outcome::Stale].inc();
             return None;
         }
@@ -221,14 +221,13 @@ impl Cache {
 /// where that is further; in the terms of whoever gave it.
 fn answer(serving: &Serving, entitlement: &Entitlement, entry: Arc<Entry>, source: Source, kept: Level) -> Answer {
     let is_ours = entry.stamp.incarnation == serving.world.incarnation();
-    let applied = if is_ours {
-        entitlement.position()
-    } else {
-        Position::default()
-    };
     let token = Token {
         incarnation: entry.stamp.incarnation,
-        position: applied.max(entry.stamp.as_of),
+        position: if is_ours {
+            entitlement.token_position(entry.stamp.as_of)
+        } else {
+            entry.stamp.as_of
+        },
     };
     Answer {
         entry,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use neverstale_changefeed::{FeedError, Serving, Standing};
-use neverstale_coherence::{Entitlement, TokenVerdict, judge_token};
+use neverstale_coherence::{Entitlement, Safeguard, TokenVerdict, judge_token, safeguard::stands};
 use neverstale_postgres::Statements;
 use tokio::time::Instant;
 
@@ -21,6 +21,7 @@ impl Cache {
     /// Entitles a read at once, where that needs no question.
     pub(crate) fn entitled_now(&self, serving: &Serving, level: Level) -> Option<Entitlement> {
         match level {
+            _ if !stands(Safeguard::Entitlement) => Some(Entitlement::applied(&serving.world)),
             Level::FullyConsistent | Level::FullyConsistentOrBounded => self.feed.leased(serving),
             Level::AtLeastAsFresh(token) => {
                 let verdict = judge_token(&serving.world, token.incarnation, token.position);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use neverstale_changefeed::Serving;
-use neverstale_coherence::{Entitlement, Moment, Stamp, Validity};
+use neverstale_coherence::{Entitlement, Moment, Safeguard, Stamp, Validity, safeguard::stands};
 use neverstale_flavour::Read;
 use neverstale_postgres::{Filled, PostgresError, Statements};
 use neverstale_telemetry::{FillOutcome, JoinOutcome};
@@ -30,7 +30,8 @@ impl Cache {
                 .await
                 .map_err(|_| ReadError::Deadline)?;
             let Some(Ok(entry)) = landing else { continue };
-            if self.judge(serving, entitlement, &entry.stamp) == Validity::Valid {
+            let verdict = self.judge(serving, entitlement, &entry.stamp);
+            if verdict == Validity::Valid || !stands(Safeguard::JoinJudged) {
                 self.metrics.joins_total[JoinOutcome::Valid].inc();
                 return Ok((entry, Source::Join));
             }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use neverstale_coherence::{Position, Settled, TagTable, World};
+use neverstale_coherence::{Position, Settled, TagTable, World, resumes};
 use neverstale_postgres::{Connection, FeedConnection, Outset, PostgresError, Statements};
 use tokio::time::timeout;
 
@@ -57,7 +57,7 @@ impl Session {
             return Ok((connection, None));
         }
         let serving = match self.shared.serving() {
-            Some(serving) if resumes(&serving, &outset) => serving,
+            Some(serving) if resumes(&serving.world, outset.incarnation, outset.newest) => serving,
             _ => self.new_world(&outset, statements),
         };
         self.parts.readiness.set("installation", None);
@@ -107,9 +107,4 @@ impl Session {
         let pause = Duration::from_millis(self.parts.settings.verify_ms);
         let _ = timeout(pause, self.shared.bell.notified()).await;
     }
-}
-
-/// The same incarnation, not behind what has been applied: the world goes on where it was.
-fn resumes(serving: &Serving, outset: &Outset) -> bool {
-    serving.world.incarnation() == outset.incarnation && outset.newest >= serving.world.applied()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use neverstale_coherence::{BroadcastVerdict, Position, Row, judge_broadcast};
+use neverstale_coherence::{BroadcastVerdict, PageVerdict, Position, Row, judge_broadcast, judge_page};
 use neverstale_postgres::{FeedConnection, LogRow, tag_of};
 use neverstale_telemetry::{BroadcastDirection, BroadcastOutcome};
 use neverstale_wire::{BellReason, Heard, Invalidation, InvalidationRow};
@@ -33,32 +33,24 @@ impl Session {
                 }
                 page => page?,
             };
-            if page.incarnation != serving.world.incarnation() {
-                return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
-            }
-            if page.newest < before {
-                return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Regressed));
-            }
-            if page.pruned_to > before {
-                // Gaps mean nothing, so a hole can't be seen: only `pruned_to` tells [13].
-                tracing::info!(
-                    from = before.0,
-                    to = page.newest.0,
-                    "the log no longer reaches back to us: starting cold"
-                );
-                serving.world.skip_to(page.newest);
-                self.shared.metrics.log_pruned_past_total.inc();
-                self.shared.history.gap(page.incarnation, page.newest);
-                serving.tell_applied();
-                return Ok(());
-            }
-            let up_to = if page.is_last {
-                page.newest
-            } else {
-                page.rows.last().map_or(page.newest, |row| row.position)
+            let up_to = match judge_page(&serving.world, before, &page.head) {
+                PageVerdict::Foreign(foreign) => return Err(SessionEnd::Foreign(foreign)),
+                PageVerdict::Skip(newest) => {
+                    tracing::info!(
+                        from = before.0,
+                        to = newest.0,
+                        "the log no longer reaches back to us: starting cold"
+                    );
+                    serving.world.skip_to(newest);
+                    self.shared.metrics.log_pruned_past_total.inc();
+                    self.shared.history.gap(page.head.incarnation, newest);
+                    serving.tell_applied();
+                    return Ok(());
+                }
+                PageVerdict::Apply(up_to) => up_to,
             };
             self.fold(serving, before, up_to, &page.rows);
-            if page.is_last {
+            if page.head.cut_at.is_none() {
                 return Ok(());
             }
         }

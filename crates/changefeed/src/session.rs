@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use neverstale_coherence::{FenceSent, FenceVerdict, Foreign, Moment, Settled, judge_fence, judge_settle};
+use neverstale_coherence::{
+    FenceSent, FenceVerdict, Foreign, Moment, Safeguard, Settled, judge_fence, judge_settle, safeguard::stands,
+};
 use neverstale_lifecycle::Backoff;
 use neverstale_postgres::{FeedConnection, PostgresError};
 use neverstale_telemetry::{FenceOutcome, IncarnationReason, LeaseKind, PostgresRole};
@@ -83,7 +85,7 @@ impl Session {
                 SessionEnd::Foreign(foreign) => {
                     tracing::info!(?foreign, "the feed meets another incarnation");
                     self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
-                    self.has_regressed |= foreign == Foreign::Regressed;
+                    self.has_regressed |= foreign == Foreign::Regressed && stands(Safeguard::BeginAnew);
                 }
                 SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
                     tracing::info!(
@@ -204,13 +206,16 @@ impl Session {
     ) -> Result<(), SessionEnd> {
         // t₀ and the number come before the question: whoever arrives from here on waits for the next one.
         let round = self.shared.rounds.start();
-        let sent = FenceSent {
+        let mut sent = FenceSent {
             at: self.parts.clock.now(),
             applied: serving.world.applied(),
         };
         let timer = self.shared.metrics.fence_seconds.start_timer();
         let answer = connection.fence().await?;
         timer.observe_duration();
+        if !stands(Safeguard::LeaseFromBefore) {
+            sent.at = self.parts.clock.now();
+        }
         let (position, lease, settle) = match judge_fence(&serving.world, self.settled.up_to(), sent, &answer) {
             FenceVerdict::Foreign(foreign) => {
                 self.shared.metrics.fences_total[FenceOutcome::Foreign].inc();
@@ -222,7 +227,7 @@ impl Session {
                 settle,
             } => (position, lease, settle),
         };
-        while serving.world.applied() < position {
+        while serving.world.applied() < position && stands(Safeguard::FenceApplied) {
             self.catch_up(connection, serving).await?;
         }
         serving.fenced(sent.at);
@@ -259,7 +264,7 @@ impl Session {
             return Err(SessionEnd::Foreign(Foreign::Incarnation));
         };
         let verdict = judge_settle(sent, &answer);
-        while serving.world.applied() < verdict.position {
+        while serving.world.applied() < verdict.position && stands(Safeguard::LeaseOnceApplied) {
             self.catch_up(connection, serving).await?;
         }
         verdict.settle(&serving.world, &mut self.settled);

@@ -3,12 +3,13 @@
 //! Two entries may each be valid and still show two different states, when one of them was filled ahead of what is
 //! applied. So a batch waits until the log has been applied up to the newest of its entries, and judges all of them again.
 
-use crate::{Entitlement, Moment, Position, Stamp, Validity, World};
+use crate::{Entitlement, Moment, Position, Safeguard, Stamp, Validity, World, safeguard::stands};
 
 /// Gives the position that must be applied before the batch can be judged: the newest state in it, or what is applied.
 pub fn batch_target<'a>(world: &World, stamps: impl IntoIterator<Item = &'a Stamp>) -> Position {
     stamps
         .into_iter()
+        .filter(|_| stands(Safeguard::BatchTarget))
         .map(|stamp| stamp.as_of)
         .fold(world.applied(), Position::max)
 }

@@ -1,6 +1,6 @@
 //! When the word of another sidecar is as good as the log's (PROTOCOL §7) [12].
 
-use crate::{Incarnation, Position, World};
+use crate::{Incarnation, Position, Safeguard, World, safeguard::stands};
 
 /// What an authenticated broadcast means to a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,11 +23,11 @@ pub fn judge_broadcast(
     position: Position,
 ) -> BroadcastVerdict {
     let applied = world.applied();
-    if incarnation != world.incarnation() {
+    if incarnation != world.incarnation() && stands(Safeguard::BroadcastIncarnation) {
         BroadcastVerdict::Foreign
     } else if position <= applied {
         BroadcastVerdict::Known
-    } else if previous <= applied {
+    } else if previous <= applied || !stands(Safeguard::BroadcastGap) {
         BroadcastVerdict::Apply
     } else {
         BroadcastVerdict::Gap

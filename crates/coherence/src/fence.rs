@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Exceptions, Incarnation, Intent, Lease, Moment, Position, World, lease_end};
+use crate::{Exceptions, Incarnation, Intent, Lease, Moment, Position, Safeguard, World, lease_end, safeguard::stands};
 
 /// What was true when a fence was sent, noted before it was queued for its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,14 +57,16 @@ pub enum FenceVerdict {
 
 /// Judges a fence's answer; `settled` is the intent up to which all are finished.
 pub fn judge_fence(world: &World, settled: Intent, sent: FenceSent, answer: &FenceAnswer) -> FenceVerdict {
-    if answer.incarnation != world.incarnation() {
+    if answer.incarnation != world.incarnation() && stands(Safeguard::ForeignFence) {
         return FenceVerdict::Foreign(Foreign::Incarnation);
     }
-    if answer.position < sent.applied || answer.intent < settled {
+    let is_position_behind = answer.position < sent.applied && stands(Safeguard::RegressedPosition);
+    let is_intent_behind = answer.intent < settled && stands(Safeguard::RegressedIntent);
+    if is_position_behind || is_intent_behind {
         return FenceVerdict::Foreign(Foreign::Regressed);
     }
     let is_leased = answer.lease > Duration::ZERO;
-    let is_quiet = answer.intent <= settled;
+    let is_quiet = answer.intent <= settled || !stands(Safeguard::IntentHeeded);
     let lease = (is_leased && is_quiet).then(|| Lease {
         end: lease_end(sent.at, answer.lease),
         except: Exceptions::none(),
@@ -89,7 +91,7 @@ pub struct Rounds {
 impl Rounds {
     /// Gives the first round that may serve a read that arrives now: the one after any that is in flight [17].
     pub fn next(&self) -> Round {
-        Round(self.started.load(Ordering::SeqCst) + 1)
+        Round(self.started.load(Ordering::SeqCst) + u64::from(stands(Safeguard::NextFence)))
     }
 
     /// Starts a round; to be called before its question is queued for a connection.
@@ -111,7 +113,7 @@ pub enum TokenVerdict {
 
 /// Compares a token with what has been applied.
 pub fn judge_token(world: &World, incarnation: Incarnation, position: Position) -> TokenVerdict {
-    if incarnation != world.incarnation() {
+    if incarnation != world.incarnation() && stands(Safeguard::TokenIncarnation) {
         TokenVerdict::Foreign
     } else if world.applied() >= position {
         TokenVerdict::Reached
@@ -123,7 +125,7 @@ pub fn judge_token(world: &World, incarnation: Incarnation, position: Position) 
 /// Says whether a read may do without a fence under a staleness bound: `last` is t₀ of the last fence whose position has
 /// been applied, never the time of any other reply [20].
 pub fn within_bound(last: Option<Moment>, now: Moment, bound: Duration) -> bool {
-    last.is_some_and(|sent| now.since(sent) <= bound)
+    last.is_some_and(|sent| now.since(sent) <= bound || !stands(Safeguard::StalenessBound))
 }
 
 #[cfg(test)]

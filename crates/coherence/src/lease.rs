@@ -5,14 +5,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Mark, Moment, Tag};
+use crate::{Mark, Moment, Safeguard, Tag, safeguard::stands};
 
 /// The part of a lease that is never used: clocks may be steered by 8 % on either side [15].
 pub const LEASE_MARGIN_PERCENT: u32 = 20;
 
 /// The instant at which a lease ends that was asked for at `sent`, before the question was queued for its connection.
 pub fn lease_end(sent: Moment, lease: Duration) -> Moment {
-    sent.plus(lease * (100 - LEASE_MARGIN_PERCENT) / 100)
+    let margin = if stands(Safeguard::LeaseMargin) {
+        LEASE_MARGIN_PERCENT
+    } else {
+        0
+    };
+    sent.plus(lease * (100 - margin) / 100)
 }
 
 /// Tags that a lease does not cover, by their marks, since a writer holds them already.
@@ -40,7 +45,7 @@ impl Exceptions {
     /// Says whether one of `tags` is excepted.
     pub fn touches(&self, tags: &[Tag]) -> bool {
         let Some(marks) = &self.0 else { return false };
-        tags.iter().any(|tag| marks.binary_search(&tag.mark()).is_ok())
+        stands(Safeguard::LeaseExceptions) && tags.iter().any(|tag| marks.binary_search(&tag.mark()).is_ok())
     }
 }
 

@@ -7,12 +7,16 @@
 mod marks;
 mod tags;
 
+pub mod safeguard;
+
 mod validity;
 mod world;
 
 mod fence;
 mod lease;
 mod settle;
+
+mod page;
 
 mod batch;
 mod broadcast;
@@ -24,6 +28,8 @@ pub use fence::{
 };
 pub use lease::{Exceptions, LEASE_MARGIN_PERCENT, Lease, lease_end};
 pub use marks::{Incarnation, Intent, Mark, Moment, Position, Tag};
+pub use page::{PageHead, PageVerdict, judge_page, resumes};
+pub use safeguard::Safeguard;
 pub use settle::{OutstandingMarks, SettleAnswer, SettleVerdict, Settled, judge_settle};
 pub use tags::TagTable;
 pub use validity::{Entitlement, Stamp, Validity};

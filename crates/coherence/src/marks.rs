@@ -4,6 +4,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::{Safeguard, safeguard::stands};
+
 /// A place in the order in which watched commits became visible on the primary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
@@ -73,7 +75,9 @@ impl Moment {
 
     /// Says whether this instant comes before `end` on *both* clocks: whichever ends first, ends it [15].
     pub fn is_before(self, end: Self) -> bool {
-        self.boot < end.boot && self.raw < end.raw
+        let by_boot = self.boot < end.boot || !stands(Safeguard::BootClock);
+        let by_raw = self.raw < end.raw || !stands(Safeguard::RawClock);
+        by_boot && by_raw
     }
 
     /// Gives the time until `end` on the clock that reaches it first; zero when it has passed.

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use crate::{Exceptions, Intent, Lease, Mark, Moment, Position, Row, World, lease_end};
+use crate::{Exceptions, Intent, Lease, Mark, Moment, Position, Row, Safeguard, World, lease_end, safeguard::stands};
 
 /// Finished intents that lie above a gap; when there are more, the gap is settled through the locks instead.
 const SEEN_MAX: usize = 4_096;
@@ -91,7 +91,7 @@ pub struct SettleVerdict {
 impl SettleVerdict {
     /// Settles what the answer allows. Returns false, and changes nothing, while `world` is behind the answer.
     pub fn settle(&self, world: &World, settled: &mut Settled) -> bool {
-        let is_applied = world.applied() >= self.position;
+        let is_applied = world.applied() >= self.position || !stands(Safeguard::SettledOnceApplied);
         if let Some(up_to) = self.up_to.filter(|_| is_applied) {
             settled.raise(up_to);
         }
@@ -102,11 +102,15 @@ impl SettleVerdict {
 /// Judges the answer; `sent` was taken before the second statement was queued for its connection.
 pub fn judge_settle(sent: Moment, answer: &SettleAnswer) -> SettleVerdict {
     let newest = answer.intent;
-    let first_outstanding = answer.outstanding.iter().filter_map(|low| widen(newest, *low)).min();
+    let outstanding = answer
+        .outstanding
+        .iter()
+        .filter(|_| stands(Safeguard::OutstandingHeeded));
+    let first_outstanding = outstanding.filter_map(|low| widen(newest, *low)).min();
     // Between drawing an intent and locking it a writer can't be told from one that has drawn none. Its tags are marked
     // already, so the lease may except them; but no intent is known to be finished.
-    let up_to =
-        (!answer.has_unnamed).then(|| first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1))));
+    let is_unnamed = answer.has_unnamed && stands(Safeguard::UnnamedWriter);
+    let up_to = (!is_unnamed).then(|| first_outstanding.map_or(newest, |first| Intent(first.0.saturating_sub(1))));
     let except = match &answer.marks {
         OutstandingMarks::Some(marks) => Some(Exceptions::marks(marks.clone())),
         OutstandingMarks::Everything => None,

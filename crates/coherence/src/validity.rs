@@ -2,7 +2,7 @@
 //!
 //! A read is entitled first and looks up afterwards; [`Entitlement`] is the proof that it did, and the judge wants to see it.
 
-use crate::{Exceptions, Incarnation, Moment, Position, Tag, World};
+use crate::{Exceptions, Incarnation, Moment, Position, Safeguard, Tag, World, safeguard::stands};
 
 /// What an entry says about itself: whose positions it uses, the state it shows, what can change it, and until when.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,15 @@ impl Entitlement {
     pub fn position(&self) -> Position {
         self.applied
     }
+
+    /// Gives the position that the token of an answer names, whose entry shows the state `as_of`: whichever is further.
+    pub fn token_position(&self, as_of: Position) -> Position {
+        if stands(Safeguard::TokenCoversEntry) {
+            self.applied.max(as_of)
+        } else {
+            self.applied
+        }
+    }
 }
 
 /// What the rule says of one entry.
@@ -75,13 +84,17 @@ impl World {
             self.applied() >= entitlement.applied,
             "a world never forgets what it has applied"
         );
-        if stamp.incarnation != self.incarnation() {
+        if stamp.incarnation != self.incarnation() && stands(Safeguard::StampIncarnation) {
             return Validity::Foreign;
         }
-        if stamp.not_after.is_some_and(|end| !now.is_before(end)) {
+        if stamp.not_after.is_some_and(|end| !now.is_before(end)) && stands(Safeguard::NotAfter) {
             return Validity::Expired;
         }
-        if stamp.tags.iter().any(|tag| self.last_invalidation(*tag) > stamp.as_of) || stamp.as_of < self.floor() {
+        let is_invalidated = stamp.tags.iter().any(|tag| self.last_invalidation(*tag) > stamp.as_of);
+        if is_invalidated && stands(Safeguard::TagsJudged) {
+            return Validity::Stale;
+        }
+        if stamp.as_of < self.floor() && stands(Safeguard::Floor) {
             return Validity::Stale;
         }
         if entitlement.except.touches(&stamp.tags) {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Incarnation, Intent, Position, Tag, TagTable};
+use crate::{Incarnation, Intent, Position, Safeguard, Tag, TagTable, safeguard::stands};
 
 /// One row of `log` with the tags of its transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +62,9 @@ impl World {
     ///
     /// `applied` moves last: a reader that sees it moved sees the tags too.
     pub fn apply<'a>(&self, rows: impl IntoIterator<Item = &'a Row>, up_to: Position) {
+        if !stands(Safeguard::AppliedLast) {
+            self.applied.fetch_max(up_to.0, Ordering::AcqRel);
+        }
         for row in rows {
             row.tags.iter().for_each(|tag| self.tags.raise(*tag, row.position));
         }
@@ -72,8 +75,19 @@ impl World {
     ///
     /// `floor` moves first: a reader that sees the new `applied` sees it too.
     pub fn skip_to(&self, position: Position) {
-        self.floor.fetch_max(position.0, Ordering::AcqRel);
+        if stands(Safeguard::FloorFirst) {
+            self.raise_floor(position);
+        }
         self.applied.fetch_max(position.0, Ordering::AcqRel);
+        if !stands(Safeguard::FloorFirst) {
+            self.raise_floor(position);
+        }
+    }
+
+    fn raise_floor(&self, position: Position) {
+        if stands(Safeguard::FloorRaised) {
+            self.floor.fetch_max(position.0, Ordering::AcqRel);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! published the table as a whole leaves at the first look at its seal. It never raises because the application's schema
 //! changed: keys are computed inside a block that writes nothing, and whatever goes wrong there publishes the table as a whole.
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use neverstale_flavour::{Table, TagRule};
 
 use crate::{TAGS_PER_TRANSACTION_MAX, names, publish::Function};
@@ -18,14 +19,25 @@ pub(crate) fn function(table: &Table) -> Function {
             ("table_tag", &names::literal(&format!("{}:*", table.name))),
             ("tags_max", &TAGS_PER_TRANSACTION_MAX.to_string()),
             ("rules", &rules),
+            ("when_unsure", wide(Safeguard::WideWhenUnsure)),
+            ("beyond_cap", wide(Safeguard::WideBeyondCap)),
+            ("at_truncate", wide(Safeguard::TruncatePublished)),
         ],
     );
     Function::trigger(names::collect_function(&table.name), source)
 }
 
+/// What `changed` becomes when the table is to be published as a whole; a mutant publishes nothing instead.
+fn wide(safeguard: Safeguard) -> &'static str {
+    if stands(safeguard) { "NULL" } else { "'{}'" }
+}
+
 /// Statements that append the tags of one rule, of the old row and of the new one [16].
 fn rule_statements(rule: &TagRule) -> String {
-    let appends = ["OLD", "NEW"].map(|row| {
+    let rows = ["OLD", "NEW"]
+        .into_iter()
+        .filter(|row| *row == "NEW" || stands(Safeguard::OldTags));
+    let appends = rows.map(|row| {
         let event = if row == "OLD" { "INSERT" } else { "DELETE" };
         format!(
             "      IF TG_OP <> '{event}'{} THEN\n        {}\n      END IF;\n",
@@ -33,7 +45,7 @@ fn rule_statements(rule: &TagRule) -> String {
             append(rule, row)
         )
     });
-    appends.concat()
+    appends.collect()
 }
 
 /// A rule with `of` is published by UPDATEs that change one of those columns, or the key itself.
@@ -107,14 +119,16 @@ BEGIN
     RETURN NULL;
   END IF;
 
-  IF capped_before IS NOT TRUE AND TG_OP <> 'TRUNCATE' THEN
+  IF TG_OP = 'TRUNCATE' THEN
+    changed := {at_truncate};
+  ELSIF capped_before IS NOT TRUE THEN
     BEGIN
       changed := '{}';
 {rules}      IF array_position(changed, NULL) IS NOT NULL THEN
-        changed := NULL;
+        changed := {when_unsure};
       END IF;
     EXCEPTION WHEN OTHERS THEN
-      changed := NULL;
+      changed := {when_unsure};
     END;
     IF cardinality(changed) = 0 THEN
       RETURN NULL;
@@ -122,7 +136,7 @@ BEGIN
     -- Counting costs; a sample of the tags, drawn by their hash, is enough to notice a bulk change.
     IF cardinality(changed) > 32 OR EXISTS (SELECT FROM unnest(changed) AS one WHERE hashtext(one) & 7 = 0) THEN
       IF (SELECT count(*) FROM neverstale.tag WHERE tag.xid = this_xid) + cardinality(changed) > {tags_max} THEN
-        changed := NULL;
+        changed := {beyond_cap};
         capped_before := true;
       END IF;
     END IF;

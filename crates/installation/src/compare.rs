@@ -2,6 +2,7 @@
 //!
 //! Pure. A plan asks about single objects, to mend just those; a verdict asks about all.
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use neverstale_flavour::TagRule;
 
 use crate::{
@@ -202,7 +203,7 @@ pub(crate) fn trigger_problem(
     };
     if !is_same(trigger, present) {
         Some(Problem::DifferentTrigger)
-    } else if present.enabled != "A" {
+    } else if present.enabled != "A" && stands(Safeguard::EnableAlways) {
         Some(Problem::DisabledTrigger)
     } else if !present.columns.is_empty() && !table.before_update.is_empty() {
         Some(Problem::BeforeTrigger)

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use tokio_postgres::Client;
 
 use crate::{InstallationError, LEASE_MS_MAX, error::Operation, run};
@@ -35,14 +36,18 @@ pub async fn set_lease(client: &Client, lease_ms: u32) -> Result<(), Installatio
             &format!("PERFORM setval('neverstale.wait', {wait_ms});"),
         )
         .await?;
-        drain(client, before.lock_class, wait_ms).await?;
+        if stands(Safeguard::DrainBeforeRaise) {
+            drain(client, before.lock_class, wait_ms).await?;
+        }
         guarded(client, before.generation, &lease_statement(lease_ms)).await?;
     } else if lease_ms < before.lease_ms {
         guarded(client, before.generation, &lease_statement(lease_ms)).await?;
     }
     let longest = before.wait_ms.max(before.lease_ms);
     if lease_ms < longest {
-        wait_out(longest).await;
+        if stands(Safeguard::OutwaitBeforeLower) {
+            wait_out(longest).await;
+        }
         guarded(
             client,
             before.generation,

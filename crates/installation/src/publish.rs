@@ -3,6 +3,8 @@
 //! `publish` is PROTOCOL §2, stage two; the order of its steps is the protocol. `tag` and `tag_hashed` are the one way a tag is
 //! spelt, by triggers and by views alike [16].
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
+
 use crate::names;
 
 /// A function of ours as it should be.
@@ -67,7 +69,7 @@ const SEARCH_PATH: &str = "search_path=pg_catalog, pg_temp";
 pub(crate) fn functions(lock_class: i32) -> Vec<Function> {
     let mut publish = Function::trigger(
         "publish".into(),
-        names::fill(PUBLISH, &[("lock_class", &lock_class.to_string())]),
+        names::fill(&standing(PUBLISH), &[("lock_class", &lock_class.to_string())]),
     );
     // The server disarms `statement_timeout` before deferred triggers run, so only this keeps a commit from hanging [18].
     publish.head.push_str("\nSET lock_timeout = '10s'");
@@ -185,6 +187,64 @@ BEGIN
 END
 ";
 
+/// What stands in `PUBLISH` for a safeguard, and what stands there when a proof takes it away.
+const WITHOUT: &[(Safeguard, &str, &str)] = &[
+    (
+        Safeguard::SecondStage,
+        "IF fired IS DISTINCT FROM statement_timestamp() THEN",
+        "IF false THEN",
+    ),
+    (
+        Safeguard::WaitWithoutSnapshot,
+        "SELECT wait.last_value INTO commit_wait_ms FROM neverstale.wait;",
+        "SELECT installation.lease_ms INTO commit_wait_ms FROM neverstale.installation;",
+    ),
+    (Safeguard::EveryTagMarked, "LIMIT 65) AS tag;", "LIMIT 1) AS tag;"),
+    (
+        Safeguard::EverythingMarked,
+        "marks := ARRAY[0];",
+        "marks := marks[1:64];",
+    ),
+    (
+        Safeguard::MarkBeforeIntent,
+        "PERFORM pg_advisory_xact_lock_shared(lock_class, 0);",
+        "this_intent := nextval('neverstale.intent'); PERFORM pg_advisory_xact_lock_shared(lock_class, 0);",
+    ),
+    (
+        Safeguard::MarkBeforeIntent,
+        "    this_intent := nextval('neverstale.intent');\n",
+        "",
+    ),
+    (
+        Safeguard::CommitWait,
+        "SELECT wait.last_value INTO commit_wait_ms FROM neverstale.wait;",
+        "commit_wait_ms := 0;",
+    ),
+    (
+        Safeguard::CommitWaitSlices,
+        "FOR part IN 1..11 LOOP\n      PERFORM pg_sleep(commit_wait_ms / 10000.0);",
+        "FOR part IN 1..1 LOOP\n      PERFORM pg_sleep(commit_wait_ms / 1000.0);",
+    ),
+    (
+        Safeguard::OrderLock,
+        "PERFORM pg_advisory_xact_lock(lock_class, 1);",
+        "",
+    ),
+    (
+        Safeguard::NewPosition,
+        "IF this_position <= newest THEN",
+        "IF false THEN",
+    ),
+];
+
+/// The source with all safeguards that stand, which is the source as it is but in a proof.
+fn standing(source: &str) -> String {
+    let taken_away = WITHOUT.iter().filter(|(safeguard, ..)| !stands(*safeguard));
+    taken_away.fold(source.to_owned(), |source, (_, with, without)| {
+        source.replace(with, without)
+    })
+}
+
 /// A restore makes the table first, then fills it, and only then gives it its key: before that a row of ours would be one too
 /// many, and the restore would fail.
 const BOOT: &str = r"
@@ -225,3 +285,15 @@ BEGIN
   RETURN removed;
 END
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_proof_takes_away_stands_there_once() {
+        for (safeguard, with, _) in WITHOUT {
+            assert_eq!(PUBLISH.matches(with).count(), 1, "{}: {with}", safeguard.name());
+        }
+    }
+}

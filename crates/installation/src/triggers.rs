@@ -3,6 +3,7 @@
 //! Each carries in its comment a hash of its definition, by which another version is recognised. All are ENABLE ALWAYS, so that
 //! they fire under `session_replication_role = replica` too.
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use neverstale_flavour::Table;
 
 use crate::{PROTOCOL, names};
@@ -96,7 +97,8 @@ impl Trigger {
 
     /// Makes it fire for replicas, too.
     pub(crate) fn enable(&self, relation: &str) -> String {
-        format!("ALTER TABLE {relation} ENABLE ALWAYS TRIGGER {}", self.name)
+        let always = if stands(Safeguard::EnableAlways) { "ALWAYS " } else { "" };
+        format!("ALTER TABLE {relation} ENABLE {always}TRIGGER {}", self.name)
     }
 
     /// The binary image is compared: equality is not identity [6]. By the function and not by its operator `*<>`: that one
@@ -111,6 +113,11 @@ impl Trigger {
                 .collect();
             columns.join(", ")
         };
+        let differs = if stands(Safeguard::BinaryImage) {
+            "pg_catalog.record_image_ne"
+        } else {
+            "pg_catalog.record_ne"
+        };
         let (event, scope) = match self.event {
             Event::Row => ("INSERT OR DELETE".to_owned(), "FOR EACH ROW".to_owned()),
             Event::Truncate => ("TRUNCATE".to_owned(), "FOR EACH STATEMENT".to_owned()),
@@ -120,7 +127,7 @@ impl Trigger {
                     UpdateOf::Anything => "UPDATE".to_owned(),
                 },
                 format!(
-                    "FOR EACH ROW\n  WHEN (pg_catalog.record_image_ne(ROW({}), ROW({})))",
+                    "FOR EACH ROW\n  WHEN ({differs}(ROW({}), ROW({})))",
                     columns("OLD."),
                     columns("NEW.")
                 ),

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use neverstale_coherence::{FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, Position, SettleAnswer};
+use neverstale_coherence::{
+    FenceAnswer, Incarnation, Intent, Mark, Moment, OutstandingMarks, PageHead, Position, SettleAnswer,
+};
 use neverstale_flavour::Flavour;
 use tokio_postgres::{
     Row, Statement,
@@ -42,16 +44,10 @@ pub struct LogRow {
 /// Rows of the log, from one snapshot.
 #[derive(Clone, Debug)]
 pub struct LogPage {
-    /// Who answered.
-    pub incarnation: Incarnation,
-    /// The log is complete above this position only.
-    pub pruned_to: Position,
-    /// The newest visible position.
-    pub newest: Position,
+    /// Who answered, and how far the log reaches.
+    pub head: PageHead,
     /// The rows, by position.
     pub rows: Vec<LogRow>,
-    /// Whether there was room for all rows up to `newest`.
-    pub is_last: bool,
 }
 
 /// A connection with the feed's statements prepared.
@@ -209,16 +205,19 @@ impl FeedConnection {
             view: "log".to_owned(),
             reason: "the page has no head".to_owned(),
         })?;
-        Ok(LogPage {
-            incarnation: incarnation(head)?,
-            pruned_to: position(head, 1)?,
-            newest: position(head, 2)?,
-            is_last: rows.len() < rows_max as usize,
-            rows: rows
-                .iter()
-                .filter_map(|row| log_row(row).transpose())
-                .collect::<Result<_, _>>()?,
-        })
+        let (incarnation, pruned_to, newest) = (incarnation(head)?, position(head, 1)?, position(head, 2)?);
+        let is_full = rows.len() >= rows_max as usize;
+        let rows: Vec<LogRow> = rows
+            .iter()
+            .filter_map(|row| log_row(row).transpose())
+            .collect::<Result<_, _>>()?;
+        let head = PageHead {
+            incarnation,
+            pruned_to,
+            newest,
+            cut_at: rows.last().filter(|_| is_full).map(|row| row.position),
+        };
+        Ok(LogPage { head, rows })
     }
 
     /// Has the database begin another incarnation, because this one's positions or intents went back [2].

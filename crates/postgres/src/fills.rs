@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use neverstale_coherence::{Incarnation, Position, Tag};
+use neverstale_coherence::{Incarnation, Position, Safeguard, Tag, safeguard::stands};
 use neverstale_flavour::{Flavour, ViewId};
 use tokio::sync::Mutex;
 use tokio_postgres::{
@@ -231,7 +231,7 @@ impl FillPool {
             .into_iter()
             .flatten()
             .map(tag_of)
-            .chain(wide.iter().copied())
+            .chain(wide.iter().copied().filter(|_| stands(Safeguard::TableTag)))
             .collect();
         tags.sort_unstable();
         tags.dedup();

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use neverstale_coherence::{Safeguard, safeguard::stands};
 use neverstale_flavour::{Flavour, ViewId};
 
 /// The statements for one flavour in one application schema.
@@ -137,8 +138,13 @@ impl Statements {
     }
 
     fn filling(&self, place: usize, view: &str) -> String {
+        let as_of = if stands(Safeguard::AsOfSnapshot) {
+            "coalesce(max(position), 0) FROM neverstale.log"
+        } else {
+            "last_value FROM neverstale.position"
+        };
         format!(
-            "SELECT {place}, {} AS incarnation, (SELECT coalesce(max(position), 0) FROM neverstale.log) AS as_of, \
+            "SELECT {place}, {} AS incarnation, (SELECT {as_of}) AS as_of, \
              v.body::text AS body, v.tags AS tags, \
              CASE WHEN v.not_after IS NOT NULL THEN \
                 floor((least(greatest(v.not_after::numeric, 0), {EXPIRY_SECONDS_MAX}) \
@@ -172,14 +178,23 @@ enum Watched {
 /// the path of the log's file, which holds the oid of the database too. A name written as a constant of type `regclass` is
 /// resolved when the statement is planned, and Postgres plans it again when that relation changes or gives its name away.
 fn incarnation(tables: &[Watched]) -> String {
+    let boot = if stands(Safeguard::BootId) {
+        "uuid_send(b.id)"
+    } else {
+        "''::bytea"
+    };
+    let epoch = if stands(Safeguard::TriggerEpoch) {
+        trigger_epoch(tables)
+    } else {
+        "0".to_owned()
+    };
     format!(
         "(SELECT CASE WHEN current_setting('transaction_isolation') = 'read committed' \
             AND current_setting('row_security') = 'off' AND current_setting('search_path') = 'pg_catalog' \
-         THEN substr(sha256(uuid_send(b.id) || timestamptz_send(pg_catalog.pg_postmaster_start_time()) \
+         THEN substr(sha256({boot} || timestamptz_send(pg_catalog.pg_postmaster_start_time()) \
             || textsend(pg_catalog.pg_relation_filepath('neverstale.log'::regclass)) \
-            || textsend(i.specification) || boolsend(i.suspended) || int8send({})), 1, 16) END \
-         FROM (VALUES (1)) one LEFT JOIN neverstale.boot b ON true LEFT JOIN neverstale.installation i ON true)",
-        trigger_epoch(tables)
+            || textsend(i.specification) || boolsend(i.suspended) || int8send({epoch})), 1, 16) END \
+         FROM (VALUES (1)) one LEFT JOIN neverstale.boot b ON true LEFT JOIN neverstale.installation i ON true)"
     )
 }
 
@@ -252,9 +267,6 @@ mod tests {
 
     #[test]
     fn names_are_quoted_for_the_two_languages_they_pass() {
-        assert_eq!(
-            qualified("pub'lic", "us\"er"),
-            "'\"pub''lic\".\"us\"\"er\"'"
-        );
+        assert_eq!(qualified("pub'lic", "us\"er"), "'\"pub''lic\".\"us\"\"er\"'");
     }
 }

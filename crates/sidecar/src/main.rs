@@ -19,6 +19,9 @@ mod documents;
 mod installation;
 mod serve;
 
+#[cfg(feature = "mutants")]
+mod mutant;
+
 use std::process::ExitCode;
 
 use crate::{
@@ -54,11 +57,14 @@ fn main() -> ExitCode {
 }
 
 fn perform(line: Cli) -> Result<Exit, Failure> {
+    let environment = neverstale_settings::environment();
+    #[cfg(feature = "mutants")]
+    let environment = mutant::take_away(environment)?;
     match line.command {
         Command::Settings(asked) => Ok(documents::settings(&asked)),
         Command::Metrics(_) => Ok(documents::metrics()),
         command => {
-            let loaded = Loaded::load(line.config, &neverstale_settings::environment(), line.flags)?;
+            let loaded = Loaded::load(line.config, &environment, line.flags)?;
             with_settings(command, loaded)
         }
     }

@@ -30,6 +30,8 @@ const TASKS_GRACE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(settings: Settings) -> Result<Exit, Failure> {
     init_logs(&settings.telemetry).map_err(anyhow::Error::from)?;
+    #[cfg(feature = "mutants")]
+    crate::mutant::warn();
     // A database that is not even named is no fault to wait out.
     database::target(&settings.database)?;
     runtime(settings.lifecycle.worker_threads)?.block_on(serve(settings))

@@ -6,7 +6,7 @@
 //!
 //! `"NB" ‖ version (1) ‖ flags (1) ‖ sealed protobuf, or nothing`
 
-use neverstale_coherence::{Incarnation, Intent, Position};
+use neverstale_coherence::{Incarnation, Intent, Position, Safeguard, safeguard::stands};
 use prost::Message as _;
 
 use crate::seal::KeyRing;
@@ -123,11 +123,15 @@ impl BroadcastCodec {
         if version != VERSION || flags & !FLAG_SEALED != 0 {
             return Err(BellReason::Version);
         }
-        if flags & FLAG_SEALED == 0 {
+        let is_sealed = flags & FLAG_SEALED != 0;
+        if !is_sealed && stands(Safeguard::BroadcastSeal) {
             return Err(BellReason::Sent);
         }
         let keys = self.keys.as_ref().ok_or(BellReason::Foreign)?;
-        let plain = keys.open(&self.bound(), &message[HEADER_BYTES..])?;
+        let plain = match &message[HEADER_BYTES..] {
+            sealed if is_sealed => keys.open(&self.bound(), sealed)?,
+            plain => plain.to_vec(),
+        };
         let invalidation = proto::Invalidation::decode(plain.as_slice()).map_err(|_| BellReason::Garbage)?;
         sound(invalidation).ok_or(BellReason::Garbage)
     }

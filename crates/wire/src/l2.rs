@@ -13,7 +13,7 @@
 
 use bincode::{BorrowDecode, Encode, config};
 use bytes::Bytes;
-use neverstale_coherence::{Incarnation, Position, Tag};
+use neverstale_coherence::{Incarnation, Position, Safeguard, Tag, safeguard::stands};
 use ring::digest::{Context, SHA256};
 
 use crate::seal::{KeyRing, SEAL_BYTES, Unopened};
@@ -221,7 +221,9 @@ impl L2Codec {
         };
         let entry = Payload::decode(plain).ok_or(L2Unreadable::Garbage)?.into_entry();
         // The identity is a shortened hash; the words themselves decide.
-        if entry.view != view || entry.key != key || entry.incarnation != incarnation {
+        let is_of_key = entry.view == view && entry.key == key || !stands(Safeguard::L2Key);
+        let is_of_incarnation = entry.incarnation == incarnation || !stands(Safeguard::L2Incarnation);
+        if !is_of_key || !is_of_incarnation {
             return Err(L2Unreadable::Foreign);
         }
         Ok(entry)
@@ -280,11 +282,16 @@ impl Place {
 /// View, key and incarnation with their lengths in front, so that no two triples look alike.
 fn preimage(view: &str, key: &str, incarnation: Incarnation) -> Vec<u8> {
     let mut preimage = Vec::with_capacity(16 + view.len() + key.len() + incarnation.0.len());
-    for part in [view.as_bytes(), key.as_bytes()] {
+    for part in [view.as_bytes(), key.as_bytes()]
+        .into_iter()
+        .filter(|_| stands(Safeguard::L2Key))
+    {
         preimage.extend_from_slice(&(part.len() as u64).to_le_bytes());
         preimage.extend_from_slice(part);
     }
-    preimage.extend_from_slice(&incarnation.0);
+    if stands(Safeguard::L2Incarnation) {
+        preimage.extend_from_slice(&incarnation.0);
+    }
     preimage
 }
 
