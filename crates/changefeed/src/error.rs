@@ -1,6 +1,6 @@
 //! Why a read can't be entitled now.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use neverstale_postgres::PostgresError;
 
@@ -10,6 +10,9 @@ pub enum FeedError {
     /// Postgres did not answer the feed.
     #[error("the primary does not answer")]
     Unreachable(#[source] Arc<PostgresError>),
+    /// A question to Postgres has been open for longer than the primary ever takes.
+    #[error("the primary has not answered for {0:?}")]
+    Silent(Duration),
     /// The installation could not be verified.
     #[error("the installation could not be verified: {0}")]
     Verification(String),

@@ -10,7 +10,7 @@ use neverstale_coherence::{Incarnation, Round, Rounds};
 use neverstale_telemetry::Metrics;
 use tokio::sync::{Notify, watch};
 
-use crate::{FeedError, Serving, Standing, history::History};
+use crate::{FeedError, Serving, Standing, history::History, vigil::Vigil};
 
 /// The last fence that ended, and what it came to.
 #[derive(Clone)]
@@ -38,11 +38,13 @@ pub(crate) struct Shared {
     /// Rung when it becomes the relay or stops being it.
     pub(crate) relay_changed: Notify,
     pub(crate) history: History,
+    /// Whether the primary answers.
+    pub(crate) vigil: Arc<Vigil>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, vigil: Vigil) -> Self {
         let starting = Fenced {
             round: Round::default(),
             outcome: Err(FeedError::Starting),
@@ -57,6 +59,7 @@ impl Shared {
             is_relay: AtomicBool::new(false),
             relay_changed: Notify::new(),
             history: History::new(),
+            vigil: Arc::new(vigil),
             metrics,
         }
     }
