@@ -1,6 +1,9 @@
 //! Beginning a world, or going on with the one we had: which incarnation answers, and whether its triggers can be relied on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use neverstale_coherence::{Position, Settled, TagTable, World};
@@ -55,6 +58,7 @@ impl Session {
             vigil.over(connection.begin_anew()).await?;
         }
         let outset = vigil.over(connection.outset()).await?;
+        self.shared.is_suspended.store(outset.suspended, Ordering::Relaxed);
         let verdict = neverstale_installation::verify(
             connection.connection().client(),
             &self.parts.flavour,
@@ -66,7 +70,9 @@ impl Session {
             .map_err(|_| SessionEnd::Verification("no answer in time".to_owned()))?
             .map_err(|error| SessionEnd::Verification(crate::session::chain(&error)))?;
         // The verdict speaks for the incarnation only if the same one answers before and after it.
-        if vigil.over(connection.fence()).await?.incarnation != outset.incarnation {
+        let fence = vigil.over(connection.fence()).await?;
+        self.shared.note_lease(fence.lease);
+        if fence.incarnation != outset.incarnation {
             return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
         }
         if !verdict.is_green() {

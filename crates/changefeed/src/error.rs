@@ -25,7 +25,7 @@ pub enum FeedError {
     /// The log is still behind the token that the caller holds, after a fence.
     #[error("the token lies ahead of every commit that the primary has shown: it is of another time line, or made up")]
     TokenAhead,
-    /// The process is ending.
-    #[error("the sidecar is shutting down")]
-    ShuttingDown,
+    /// Nobody follows the database any more: the process is ending, or a part of it has failed.
+    #[error("the feed has ended: the sidecar is shutting down, or has to be restarted")]
+    Ended,
 }

@@ -1,6 +1,10 @@
 //! The feed as readers know it: what it knows, a fence when that is not enough, and the changes as they come.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use neverstale_coherence::{Entitlement, Incarnation, Position, TokenVerdict, judge_token};
 use neverstale_flavour::Flavour;
@@ -122,7 +126,7 @@ impl Feed {
                 biased; // An answer is better than a refusal.
                 fenced = fenced.wait_for(|fenced| fenced.round >= mine) => match fenced {
                     Ok(fenced) => fenced.outcome.clone(),
-                    Err(_) => Err(FeedError::ShuttingDown),
+                    Err(_) => Err(FeedError::Ended),
                 },
                 error = self.silent() => Err(error),
             }
@@ -186,7 +190,17 @@ impl Feed {
 
     /// Says whether this sidecar is the relay.
     pub fn is_relay(&self) -> bool {
-        self.shared.is_relay.load(std::sync::atomic::Ordering::Relaxed)
+        self.shared.is_relay.load(Ordering::Relaxed)
+    }
+
+    /// Gives the longest lease that a fence may grant, as the last one told; zero when leases are off.
+    pub fn lease_max(&self) -> Duration {
+        Duration::from_millis(self.shared.lease_ms.load(Ordering::Relaxed))
+    }
+
+    /// Says whether an operator has suspended the installation, as the last look at it told.
+    pub fn is_suspended(&self) -> bool {
+        self.shared.is_suspended.load(Ordering::Relaxed)
     }
 
     /// Brings the gauges up to date that change by time alone; whoever shows them calls this before.

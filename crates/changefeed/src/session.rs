@@ -216,6 +216,7 @@ impl Session {
         let timer = self.shared.metrics.fence_seconds.start_timer();
         let answer = self.shared.vigil.over(connection.fence()).await?;
         timer.observe_duration();
+        self.shared.note_lease(answer.lease);
         let (position, lease, settle) = match judge_fence(&serving.world, self.settled.up_to(), sent, &answer) {
             FenceVerdict::Foreign(foreign) => {
                 self.shared.metrics.fences_total[FenceOutcome::Foreign].inc();
@@ -299,6 +300,16 @@ impl Session {
         let metrics = &self.shared.metrics;
         metrics.position_applied.set(serving.world.applied().0 as i64);
         metrics.position_settled.set(self.settled.up_to().0 as i64);
+    }
+}
+
+impl Drop for Session {
+    /// However the task ends, nobody waits for it in vain, and nobody rests on what it can no longer learn.
+    fn drop(&mut self) {
+        if let Some(serving) = self.shared.serving() {
+            serving.revoke();
+        }
+        self.shared.vigil.refuse(FeedError::Ended);
     }
 }
 

@@ -106,7 +106,7 @@ impl Vigil {
         match silence.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(error)) => error.clone(),
             // The sender lives as long as `self`.
-            _ => FeedError::ShuttingDown,
+            _ => FeedError::Ended,
         }
     }
 

@@ -159,6 +159,11 @@ impl Drop for Pod {
 }
 
 impl Pod {
+    /// Tells its tasks to end.
+    pub(crate) fn end(&self) {
+        self.tasks.shutdown().cancel();
+    }
+
     pub(crate) async fn read(&self, path: &str, level: Level) -> Result<Answer, ReadError> {
         if let Some(hit) = self.cache.hit(path, level) {
             return Ok(hit);
