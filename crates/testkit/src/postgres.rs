@@ -44,6 +44,8 @@ pub struct Postgres {
     binaries: PathBuf,
     port: u16,
     settings: Vec<(String, String)>,
+    /// Of the server's processes; a standby has it too.
+    environment: Vec<(String, String)>,
     user: Option<User>,
     process: Mutex<Option<Supervised>>,
     /// `None`: somebody else's server, which we must not stop.
@@ -53,12 +55,21 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with further settings, such as `[("fsync", "off")]`; by default `fsync` is on and 200 clients may connect.
     pub async fn start(version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in_environment(version, settings, &[]).await
+    }
+
+    /// Starts a server whose processes, and those of its standbys, have further variables in their environment, such as a [`WallClock`](crate::WallClock)'s.
+    pub async fn start_in_environment(
+        version: PostgresVersion,
+        settings: &[(&str, &str)],
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let binaries = postgres_binaries(version)?.path;
         let user = User::for_servers()?;
         let home = Scratch::of(user)?;
         let binaries = cluster::reachable_binaries(&binaries, user)?;
         cluster::create(&binaries, user, &home.path().join("data"))?;
-        Self::start_in(version, binaries, user, home, settings).await
+        Self::start_in(version, binaries, user, home, settings, environment).await
     }
 
     /// The server that this test process shares: `cargo xtask test` gives all processes one, otherwise it is started at the first call.
@@ -80,6 +91,7 @@ impl Postgres {
             binaries,
             port,
             settings: Vec::new(),
+            environment: Vec::new(),
             user: None,
             process: Mutex::new(None),
             home: None,
@@ -92,6 +104,7 @@ impl Postgres {
         user: Option<User>,
         home: Scratch,
         settings: &[(&str, &str)],
+        environment: &[(String, String)],
     ) -> Result<Self> {
         let settings = settings
             .iter()
@@ -102,6 +115,7 @@ impl Postgres {
             binaries,
             port: free_port()?,
             settings,
+            environment: environment.to_vec(),
             user,
             process: Mutex::new(None),
             home: Some(home),
@@ -232,7 +246,16 @@ impl Postgres {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        Self::start_in(self.version, self.binaries.clone(), self.user, home, &settings).await
+        let environment = &self.environment;
+        Self::start_in(
+            self.version,
+            self.binaries.clone(),
+            self.user,
+            home,
+            &settings,
+            environment,
+        )
+        .await
     }
 
     /// Promotes a standby and waits until it takes writes.
@@ -265,9 +288,15 @@ impl Postgres {
         let home = self.home.as_ref().context("start a server that is shared")?.path();
         let words = self.command_line(home);
         let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        let mut environment = vec![("LC_ALL", "C")];
+        environment.extend(
+            self.environment
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let process = Supervised::start(&Recipe {
             command: &words,
-            environment: &[("LC_ALL", "C")],
+            environment: &environment,
             bare: true,
             user: self.user,
             home,

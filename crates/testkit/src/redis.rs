@@ -126,37 +126,7 @@ impl Redis {
 
     /// Runs a command whose answer is a simple string, a number, a bulk string (absent: the empty text) or an array of those (one a line).
     pub async fn command(&self, words: &[&str]) -> Result<String> {
-        let mut stream = BufReader::new(
-            TcpStream::connect(("127.0.0.1", self.port))
-                .await
-                .context("connect to Redis")?,
-        );
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            write!(request, "${}\r\n{word}\r\n", word.len())?;
-        }
-        stream.write_all(request.as_bytes()).await?;
-        let mut left = 1_usize;
-        let mut lines = Vec::new();
-        while left > 0 {
-            left -= 1;
-            let mut head = String::new();
-            ensure!(stream.read_line(&mut head).await? > 0, "Redis closed the connection");
-            let (kind, rest) = head.trim_end().split_at(1);
-            match kind {
-                "+" | ":" => lines.push(rest.to_owned()),
-                "$" if rest == "-1" => lines.push(String::new()),
-                "$" => {
-                    let mut body = vec![0; rest.parse::<usize>()? + 2];
-                    stream.read_exact(&mut body).await?;
-                    body.truncate(body.len() - 2);
-                    lines.push(String::from_utf8_lossy(&body).into_owned());
-                }
-                "*" => left += rest.parse::<usize>()?,
-                _ => bail!("Redis refused `{}`: {rest}", words.join(" ")),
-            }
-        }
-        Ok(lines.join("\n"))
+        command_at(self.port, words).await
     }
 
     async fn launch(&self) -> Result<()> {
@@ -212,6 +182,41 @@ impl Redis {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
     }
+}
+
+/// Runs a command of a Redis or a Sentinel on a loopback port.
+pub(crate) async fn command_at(port: u16, words: &[&str]) -> Result<String> {
+    let mut stream = BufReader::new(
+        TcpStream::connect(("127.0.0.1", port))
+            .await
+            .context("connect to Redis")?,
+    );
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        write!(request, "${}\r\n{word}\r\n", word.len())?;
+    }
+    stream.write_all(request.as_bytes()).await?;
+    let mut left = 1_usize;
+    let mut lines = Vec::new();
+    while left > 0 {
+        left -= 1;
+        let mut head = String::new();
+        ensure!(stream.read_line(&mut head).await? > 0, "Redis closed the connection");
+        let (kind, rest) = head.trim_end().split_at(1);
+        match kind {
+            "+" | ":" => lines.push(rest.to_owned()),
+            "$" if rest == "-1" => lines.push(String::new()),
+            "$" => {
+                let mut body = vec![0; rest.parse::<usize>()? + 2];
+                stream.read_exact(&mut body).await?;
+                body.truncate(body.len() - 2);
+                lines.push(String::from_utf8_lossy(&body).into_owned());
+            }
+            "*" => left += rest.parse::<usize>()?,
+            _ => bail!("Redis refused `{}`: {rest}", words.join(" ")),
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]

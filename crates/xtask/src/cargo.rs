@@ -1,7 +1,7 @@
 //! Runs cargo: in the workspace's root, failing with the command that failed.
 
 use std::{
-    env,
+    env, fs,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -46,6 +46,31 @@ pub(crate) fn build_binary(profile: Profile) -> Result<PathBuf> {
     };
     succeed(cargo(&["build", "--bin", "neverstale"]).args(selection))?;
     Ok(target_directory().join(directory).join("neverstale"))
+}
+
+/// Builds a binary from which safeguards can be taken away, and gives the path of a copy: the one that cargo builds next replaces it.
+pub(crate) fn build_mutant(profile: Profile) -> Result<PathBuf> {
+    let mut build = cargo(&[
+        "build",
+        "--bin",
+        "neverstale",
+        "--package",
+        "neverstale-sidecar",
+        "--features",
+        "mutants",
+    ]);
+    let directory = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            build.arg("--release");
+            "release"
+        }
+    };
+    succeed(&mut build)?;
+    let built = target_directory().join(directory).join("neverstale");
+    let copy = built.with_file_name("neverstale-mutant");
+    fs::copy(&built, &copy).with_context(|| format!("copy {}", built.display()))?;
+    Ok(copy)
 }
 
 /// What cargo knows of the workspace's own packages.

@@ -13,6 +13,7 @@ mod cargo;
 mod ci;
 mod demo;
 mod docs;
+mod jepsen;
 mod test;
 mod tidy;
 
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::demo::DemoOptions;
+use crate::{demo::DemoOptions, jepsen::JepsenOptions};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -53,6 +54,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Breaks things around several sidecars for minutes, and judges every answer that they gave.
+    Jepsen(JepsenOptions),
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Tidy { write } => tidy::run(write),
         Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Jepsen(options) => jepsen::run(&options),
         Chore::Docs { check } => docs::run(check),
     };
     match done {

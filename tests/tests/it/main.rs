@@ -9,7 +9,6 @@
     reason = "tests read the clock and the environment, spawn tasks and tell a person their seed; the seams of the product are not for them"
 )]
 
-mod dice;
 mod house;
 mod question;
 mod straight;

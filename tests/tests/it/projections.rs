@@ -9,10 +9,10 @@ use std::{collections::BTreeSet, env};
 
 use anyhow::{Context, Result, bail, ensure};
 use neverstale_testkit::{Application, Client, Population};
+use neverstale_tests::dice::Dice;
 
 use self::writes::{Attempt, Tables};
 use crate::{
-    dice::Dice,
     house::{House, Plan, trusted},
     question::{Pool, Question},
     straight::{Seen, Truth},

@@ -5,7 +5,7 @@ use neverstale_flavour::Flavour;
 use tokio_postgres::Client;
 
 use super::POOL;
-use crate::dice::Dice;
+use neverstale_tests::dice::Dice;
 
 /// What became of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
