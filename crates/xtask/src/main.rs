@@ -13,6 +13,7 @@ mod cargo;
 mod ci;
 mod demo;
 mod docs;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -53,6 +54,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Runs feed, cache and relay on simulated time, network and stores: `--seed N` replays one seed and prints its story,
+    /// `--seeds N` runs many, `--without SAFEGUARD` shows that it would find what it looks for.
+    Simulate {
+        /// Goes to the simulation as it is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -68,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Ci => ci::run(),
         Chore::Tidy { write } => tidy::run(write),
         Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Simulate { arguments } => simulate::run(&arguments),
         Chore::Docs { check } => docs::run(check),
     };
     match done {
