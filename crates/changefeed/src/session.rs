@@ -98,6 +98,7 @@ impl Session {
                     self.failed(end);
                     backoff_for(&mut backoff, began.elapsed());
                     tokio::select! {
+                        biased; // Ending comes first.
                         () = self.shutdown.cancelled() => return,
                         () = sleep(backoff.next_delay()) => continue,
                     }

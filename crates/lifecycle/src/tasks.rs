@@ -23,6 +23,8 @@ pub struct Tasks {
     running: Arc<Mutex<BTreeSet<&'static str>>>,
     failed: Arc<Mutex<BTreeMap<&'static str, String>>>,
     on_failure: OnFailure,
+    #[cfg(feature = "simulation")]
+    gate: crate::simulated::Gate,
 }
 
 #[derive(Clone)]
@@ -53,7 +55,15 @@ impl Tasks {
             running: Arc::default(),
             failed: Arc::default(),
             on_failure: OnFailure(Arc::new(on_failure)),
+            #[cfg(feature = "simulation")]
+            gate: crate::simulated::Gate::default(),
         }
+    }
+
+    /// Gives the gate through which all tasks pass, to hold them up or to end them as a kill does.
+    #[cfg(feature = "simulation")]
+    pub fn gate(&self) -> &crate::simulated::Gate {
+        &self.gate
     }
 
     /// Runs a task that should last until shutdown. If it panics or ends before, that is logged, counted and stands in
@@ -74,13 +84,13 @@ impl Tasks {
                 (tasks.on_failure.0)();
             }
         };
-        self.tracker.spawn(watched.instrument(span));
+        self.track(watched.instrument(span));
     }
 
     /// Runs a task that may end whenever it is done, such as one connection; only its panic is noticed.
     pub fn spawn_brief(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let on_failure = self.on_failure.clone();
-        self.tracker.spawn(async move {
+        self.track(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(task = name, "a task panicked");
                 (on_failure.0)();
@@ -93,6 +103,12 @@ impl Tasks {
     pub fn failures(&self) -> Vec<(&'static str, String)> {
         let failed = lock(&self.failed);
         failed.iter().map(|(name, reason)| (*name, reason.clone())).collect()
+    }
+
+    fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        #[cfg(feature = "simulation")]
+        let task = self.gate.through(task);
+        self.tracker.spawn(task);
     }
 
     /// Gives the token that is cancelled when all should end.

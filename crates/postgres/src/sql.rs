@@ -133,6 +133,11 @@ impl Statements {
         &self.names[usize::from(view.0)]
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn views_len(&self) -> usize {
+        self.views.len()
+    }
+
     fn view(&self, view: ViewId) -> &str {
         &self.views[usize::from(view.0)]
     }
