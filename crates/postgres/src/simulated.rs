@@ -5,10 +5,10 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use neverstale_flavour::ViewId;
+use neverstale_flavour::{Flavour, ViewId};
 use tokio::io::DuplexStream;
 
-use crate::{Statements, Target};
+use crate::{Statements, Target, sql::FoundTable};
 
 /// Opens streams to a server inside of this process.
 #[derive(Clone)]
@@ -47,8 +47,8 @@ impl Target {
 /// A statement of this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Which watched tables are partitioned.
-    Partitioned,
+    /// Which watched tables are there, and whether each is partitioned.
+    Found,
     /// Incarnation, pruned_to, newest position, lock class, suspended.
     Outset,
     /// Incarnation, intent, lease, position.
@@ -66,10 +66,20 @@ pub enum Asked {
 }
 
 impl Statements {
+    /// Writes the statements for a schema in which every watched table is there, and none is partitioned.
+    pub fn for_plain_tables(flavour: &Flavour, app_schema: &str) -> Self {
+        let plain = |name: &String| FoundTable {
+            name: name.clone(),
+            is_partitioned: false,
+        };
+        let found: Vec<_> = flavour.tables.iter().map(|table| plain(&table.name)).collect();
+        Self::new(flavour, app_schema, &found)
+    }
+
     /// Recognises a statement of this crate.
     pub fn asked(&self, sql: &str) -> Option<Asked> {
         let fixed = [
-            (Self::PARTITIONED.to_owned(), Asked::Partitioned),
+            (Self::FOUND.to_owned(), Asked::Found),
             (self.outset(), Asked::Outset),
             (self.fence(), Asked::Fence),
             (self.newest_intent(), Asked::NewestIntent),

@@ -62,6 +62,7 @@ impl Place {
                 relay_retry_ms: 100,
                 tag_slots: plan.tag_slots,
                 verify_ms: 100,
+                ..FeedSettings::default()
             },
             clock,
             readiness,

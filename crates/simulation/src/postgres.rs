@@ -92,7 +92,7 @@ impl Server {
             chance,
             temper: Arc::new(temper),
             story,
-            statements: Arc::new(Statements::new(&flavour, SCHEMA, &[])),
+            statements: Arc::new(Statements::for_plain_tables(&flavour, SCHEMA)),
             recognised: Arc::default(),
             inspection: verification_sql(&flavour, SCHEMA).into(),
             flavour,

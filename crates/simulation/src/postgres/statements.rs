@@ -32,7 +32,7 @@ impl Prepared {
     /// Types of the parameters.
     pub(super) fn params(&self) -> Vec<Kind> {
         match self {
-            Self::Asked(Asked::Partitioned) => vec![Kind::Name, Kind::NameArray],
+            Self::Asked(Asked::Found) => vec![Kind::Name, Kind::NameArray],
             Self::Asked(Asked::Outstanding) | Self::TryRelay => vec![Kind::Int4],
             Self::Asked(Asked::LogPage) => vec![Kind::Int8, Kind::Int8],
             Self::Asked(Asked::Fill(_)) => vec![Kind::Text],
@@ -45,7 +45,7 @@ impl Prepared {
     /// Names and types of the columns.
     pub(super) fn columns(&self) -> Vec<(&'static str, Kind)> {
         let kinds: &[Kind] = match self {
-            Self::Asked(Asked::Partitioned) => &[Kind::Text],
+            Self::Asked(Asked::Found) => &[Kind::Text, Kind::Bool],
             Self::Asked(Asked::Outset) => &[Kind::Bytea, Kind::Int8, Kind::Int8, Kind::Int4, Kind::Bool],
             Self::Asked(Asked::Fence) => &[Kind::Bytea, Kind::Int8, Kind::Int4, Kind::Int8],
             Self::Asked(Asked::NewestIntent) => &[Kind::Bytea, Kind::Int8],
@@ -102,7 +102,10 @@ impl Sight<'_> {
         let pruned_to = Value::Int8(state.pruned_to as i64);
         let intent = Value::Int8(self.world.intent as i64);
         match asked {
-            Asked::Partitioned => Vec::new(),
+            Asked::Found => texts(params.get(1).and_then(Option::as_ref))
+                .into_iter()
+                .map(|name| vec![Value::Text(name), Value::Bool(false)])
+                .collect(),
             Asked::Outset => vec![vec![
                 self.incarnation(),
                 pruned_to,
@@ -193,6 +196,18 @@ pub(crate) fn body(state: &State, view: ViewId, key: &str) -> Option<String> {
     let members = state.persons.values().filter(|person| person.team == key);
     let versions: Vec<String> = members.map(|person| person.version.to_string()).collect();
     (!versions.is_empty()).then(|| format!("[{}]", versions.join(", ")))
+}
+
+/// The texts of a one-dimensional array as the driver encodes it: five numbers of four bytes, then each text behind its length.
+fn texts(array: Option<&Bytes>) -> Vec<String> {
+    let mut rest = array.map_or(&[][..], |array| array.get(20..).unwrap_or_default());
+    let mut texts = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk() {
+        let (text, others) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        texts.push(String::from_utf8_lossy(text).into_owned());
+        rest = others;
+    }
+    texts
 }
 
 /// The first view of `app.toml`, one person by id; the other one gives a team.
