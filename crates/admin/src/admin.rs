@@ -82,6 +82,8 @@ pub struct AdminHandle {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) parts: AdminParts,
+    /// Whose end means that the process is not live.
+    pub(crate) tasks: Tasks,
     pub(crate) tokens: Option<Watched<Tokens>>,
     /// Ready once, started for ever.
     pub(crate) has_started: Arc<AtomicBool>,
@@ -125,6 +127,7 @@ impl Admin {
         let listener = Listener::new("admin.watch", limits, &parts.metrics, tasks.shutdown(), tasks);
         let shared = Arc::new(Shared {
             parts,
+            tasks: tasks.clone(),
             tokens,
             has_started,
             started_at: Instant::now(),

@@ -61,10 +61,10 @@ impl AdminService {
             "/startupz" | "/readyz" | "/livez" | "/metrics" | "/status" | "/" if !is_read => {
                 method_not_allowed("GET, HEAD")
             }
-            "/startupz" => self.probe(self.shared.has_started.load(Ordering::Relaxed)),
-            "/readyz" => self.probe(self.shared.parts.readiness.is_ready()),
-            // That this line runs is all there is to say.
-            "/livez" => respond(StatusCode::OK, TEXT, "alive\n"),
+            "/startupz" if self.shared.has_started.load(Ordering::Relaxed) => probe(Vec::new()),
+            "/startupz" | "/readyz" => probe(self.shared.parts.readiness.reasons()),
+            // Stores that are away are no reason: restarting a sidecar mends none of them.
+            "/livez" => probe(self.shared.tasks.failures()),
             "/metrics" => {
                 gauges::refresh(&self.shared);
                 respond(StatusCode::OK, METRICS, self.shared.parts.metrics.encode())
@@ -80,25 +80,6 @@ impl AdminService {
                 "the admin listener has no such path",
             )),
         }
-    }
-
-    /// Answers a probe: 200, or 503 with the reasons.
-    fn probe(&self, is_well: bool) -> Response<Body> {
-        let status = if is_well {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        let reasons = if is_well {
-            Vec::new()
-        } else {
-            self.shared.parts.readiness.reasons()
-        };
-        let reasons: Vec<_> = reasons
-            .into_iter()
-            .map(|(key, text)| json!({ "key": key, "text": text }))
-            .collect();
-        respond(status, JSON, json!({ "ok": is_well, "reasons": reasons }).to_string())
     }
 
     /// Asks the process to end, if the caller may.
@@ -122,6 +103,21 @@ impl AdminService {
         self.shared.parts.quit.cancel();
         respond(StatusCode::OK, TEXT, "shutting down\n")
     }
+}
+
+/// Answers a probe: 200, or 503 with the reasons.
+fn probe(reasons: Vec<(&'static str, String)>) -> Response<Body> {
+    let is_well = reasons.is_empty();
+    let status = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .map(|(key, text)| json!({ "key": key, "text": text }))
+        .collect();
+    respond(status, JSON, json!({ "ok": is_well, "reasons": reasons }).to_string())
 }
 
 fn is_loopback(peer: Peer) -> bool {

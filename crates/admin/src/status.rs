@@ -73,6 +73,10 @@ pub(crate) fn report(shared: &Shared) -> Report {
     let hits = reads.l1_hits + reads.l2_hits;
     let mut installation = shown.map(|shown| shown.installation.clone()).unwrap_or_default();
     installation.intact = standing == "serving";
+    if let Some(shown) = shown {
+        installation.lease_ms = shown.cache.feed().lease_max().as_millis() as u64;
+        installation.suspended = shown.cache.feed().is_suspended();
+    }
     Report {
         started: shared.has_started.load(Ordering::Relaxed),
         standing,
@@ -126,6 +130,7 @@ fn feed_status(feed: &Feed, metrics: &Metrics) -> FeedStatus {
     if let Standing::Serving(serving) = &**feed.standing() {
         status.applied = serving.world.applied().0;
         status.floor = serving.world.floor().0;
+        status.tags = serving.world.tags_invalidated() as u64;
         status.lease_remaining_ms = gauges::lease_remaining(serving, feed.clock().now()).as_millis() as u64;
     }
     status

@@ -9,7 +9,7 @@ use neverstale_flavour::Read;
 use neverstale_postgres::Statements;
 use neverstale_telemetry::BatchRounds;
 use neverstale_wire::Token;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{BatchAnswer, Cache, Entry, Level, ReadError, cache::Look, entitle::Entitled};
 
@@ -110,9 +110,7 @@ impl Cache {
         let target = batch_target(&serving.world, stamps());
         if serving.world.applied() < target {
             self.feed.look();
-            timeout_at(deadline, serving.reached(target))
-                .await
-                .map_err(|_| ReadError::Deadline)?;
+            self.patiently(deadline, serving.reached(target)).await?;
         }
         Ok(Some(judge_batch(
             &serving.world,
@@ -144,10 +142,10 @@ impl Cache {
         self.metrics.batch_rounds_total[BatchRounds::OneStatement].inc();
         let sent = self.feed.clock().now();
         let asked: Vec<_> = reads.iter().map(|read| (read.view, read.params.as_slice())).collect();
-        let filled = timeout_at(deadline, self.fills.fill_many(statements, &asked)).await;
-        let filled = filled
-            .map_err(|_| ReadError::Deadline)?
-            .map_err(|error| ReadError::Fill(Arc::new(error)))?;
+        let filled = self
+            .patiently(deadline, self.fills.fill_many(statements, &asked))
+            .await?;
+        let filled = filled.map_err(|error| ReadError::Fill(Arc::new(error)))?;
         let entries: Vec<_> = reads
             .iter()
             .zip(filled)

@@ -9,7 +9,7 @@ use neverstale_lifecycle::Tasks;
 use neverstale_postgres::FillPool;
 use neverstale_telemetry::{L2Operation, L2Outcome, Metrics, ReadOutcome};
 use neverstale_wire::Token;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{Answer, Entry, L1, Level, ReadError, Source, flights::Flights, l2::L2};
 
@@ -202,8 +202,7 @@ impl Cache {
         statements: &Arc<neverstale_postgres::Statements>,
         deadline: Instant,
     ) -> Result<Answer, ReadError> {
-        let filling = self.ask(statements, read);
-        let entry = timeout_at(deadline, filling).await.map_err(|_| ReadError::Deadline)??;
+        let entry = self.patiently(deadline, self.ask(statements, read)).await??;
         let token = Token {
             incarnation: entry.stamp.incarnation,
             position: entry.stamp.as_of,

@@ -26,9 +26,7 @@ impl Cache {
             let Some(joined) = self.flights.join(&read.key) else {
                 break;
             };
-            let landing = timeout_at(deadline, joined.landed())
-                .await
-                .map_err(|_| ReadError::Deadline)?;
+            let landing = self.patiently(deadline, joined.landed()).await?;
             let Some(Ok(entry)) = landing else { continue };
             let verdict = self.judge(serving, entitlement, &entry.stamp);
             if verdict == Validity::Valid || !stands(Safeguard::JoinJudged) {
@@ -45,12 +43,23 @@ impl Cache {
             "fill",
             async move { pilot.land(cache.fill_and_keep(&serving, &read).await) },
         );
-        let landing = timeout_at(deadline, mine.landed())
-            .await
-            .map_err(|_| ReadError::Deadline)?;
+        let landing = self.patiently(deadline, mine.landed()).await?;
         landing
             .unwrap_or(Err(ReadError::Deadline))
             .map(|entry| (entry, Source::Fill))
+    }
+
+    /// Waits for an answer of Postgres until the deadline, or until the primary is known to be silent.
+    pub(crate) async fn patiently<T>(
+        &self,
+        deadline: Instant,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, ReadError> {
+        tokio::select! {
+            biased; // An answer is better than a refusal.
+            answer = timeout_at(deadline, answer) => answer.map_err(|_| ReadError::Deadline),
+            error = self.feed.silent() => Err(error.into()),
+        }
     }
 
     async fn fill_and_keep(&self, serving: &Serving, read: &Read) -> Landing {

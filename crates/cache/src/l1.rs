@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 use crate::{Entry, L1Settings};
 
 /// What an entry takes in moka's own tables, measured by the memory bench.
-const OVERHEAD_BYTES: usize = 160;
+const OVERHEAD_BYTES: usize = 360;
 
 /// The first tier.
 pub struct L1 {

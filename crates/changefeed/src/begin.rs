@@ -1,7 +1,11 @@
 //! Beginning a world, or going on with the one we had: which incarnation answers, and whether its triggers can be relied on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use neverstale_coherence::{Position, Settled, TagTable, World, resumes};
 use neverstale_postgres::{Connection, FeedConnection, Outset, PostgresError, Statements};
 use tokio::time::timeout;
@@ -13,18 +17,29 @@ use crate::{
 
 /// Positions before the newest at which a world begins, if the log still has them.
 const LOOK_BACK: u64 = 2_000;
+/// How long a connection may take before another one is tried beside it.
+const ANOTHER_ATTEMPT: Duration = Duration::from_secs(1);
 
 impl Session {
+    /// Connects; an attempt that is not answered gets another one beside it, because what was lost on the way is sent again
+    /// ever more seldom, and a fresh attempt is there as soon as the way is.
     pub(crate) async fn connect(&self) -> Result<Connection, PostgresError> {
         let parts = &self.parts;
-        Connection::open(
-            &parts.target,
-            parts.ca_file.as_deref(),
-            parts.connect_limit,
-            parts.statement_limit,
-        )
-        .await
-        .map(|(connection, _)| connection)
+        let attempt = || {
+            Connection::open(
+                &parts.target,
+                parts.ca_file.as_deref(),
+                parts.connect_limit,
+                parts.statement_limit,
+            )
+        };
+        let mut attempts = FuturesUnordered::from_iter([attempt()]);
+        loop {
+            match timeout(ANOTHER_ATTEMPT, attempts.next()).await {
+                Ok(Some(opened)) => return opened.map(|(connection, _)| connection),
+                _ => attempts.push(attempt()),
+            }
+        }
     }
 
     /// Reads the incarnation and verifies it: a world to serve, or none while the installation is not in order.
@@ -32,12 +47,18 @@ impl Session {
         &mut self,
         connection: Connection,
     ) -> Result<(FeedConnection, Option<Arc<Serving>>), SessionEnd> {
-        let (connection, statements) =
-            FeedConnection::prepare(connection, &self.parts.flavour, &self.parts.app_schema).await?;
+        let vigil = Arc::clone(&self.shared.vigil);
+        let preparing = Box::pin(FeedConnection::prepare(
+            connection,
+            &self.parts.flavour,
+            &self.parts.app_schema,
+        ));
+        let (connection, statements) = vigil.over(preparing).await?;
         if std::mem::take(&mut self.has_regressed) {
-            connection.begin_anew().await?;
+            vigil.over(connection.begin_anew()).await?;
         }
-        let outset = connection.outset().await?;
+        let outset = vigil.over(connection.outset()).await?;
+        self.shared.is_suspended.store(outset.suspended, Ordering::Relaxed);
         let verdict = neverstale_installation::verify(
             connection.connection().client(),
             &self.parts.flavour,
@@ -49,7 +70,9 @@ impl Session {
             .map_err(|_| SessionEnd::Verification("no answer in time".to_owned()))?
             .map_err(|error| SessionEnd::Verification(crate::session::chain(&error)))?;
         // The verdict speaks for the incarnation only if the same one answers before and after it.
-        if connection.fence().await?.incarnation != outset.incarnation {
+        let fence = vigil.over(connection.fence()).await?;
+        self.shared.note_lease(fence.lease);
+        if fence.incarnation != outset.incarnation {
             return Err(SessionEnd::Foreign(neverstale_coherence::Foreign::Incarnation));
         }
         if !verdict.is_green() {

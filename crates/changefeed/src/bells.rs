@@ -46,6 +46,7 @@ pub(crate) fn spawn(
 
 async fn until_shutdown(shutdown: CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
+        biased; // Ending comes first.
         () = shutdown.cancelled() => {}
         () = work => {}
     }
@@ -60,6 +61,7 @@ async fn listen_to_postgres(parts: Arc<FeedParts>, shared: Arc<Shared>) {
             shared.relay_changed.notified().await;
         }
         tokio::select! {
+            biased; // In one order always, so that a simulation can be replayed.
             ended = listen(&parts, &shared, &mut backoff) => {
                 if let Err(error) = ended {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the listening session ended");
@@ -87,6 +89,7 @@ async fn listen(parts: &FeedParts, shared: &Shared, backoff: &mut Backoff) -> Re
     shared.bell.notify_one();
     loop {
         tokio::select! {
+            biased; // A bell is a sign of life, too.
             bell = listener.bell() => match bell {
                 Some(()) => shared.bell.notify_one(),
                 None => return Ok(()),

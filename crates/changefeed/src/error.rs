@@ -1,6 +1,6 @@
 //! Why a read can't be entitled now.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use neverstale_postgres::PostgresError;
 
@@ -10,6 +10,9 @@ pub enum FeedError {
     /// Postgres did not answer the feed.
     #[error("the primary does not answer")]
     Unreachable(#[source] Arc<PostgresError>),
+    /// A question to Postgres has been open for longer than the primary ever takes.
+    #[error("the primary has not answered for {0:?}")]
+    Silent(Duration),
     /// The installation could not be verified.
     #[error("the installation could not be verified: {0}")]
     Verification(String),
@@ -22,7 +25,7 @@ pub enum FeedError {
     /// The log is still behind the token that the caller holds, after a fence.
     #[error("the token lies ahead of every commit that the primary has shown: it is of another time line, or made up")]
     TokenAhead,
-    /// The process is ending.
-    #[error("the sidecar is shutting down")]
-    ShuttingDown,
+    /// Nobody follows the database any more: the process is ending, or a part of it has failed.
+    #[error("the feed has ended: the sidecar is shutting down, or has to be restarted")]
+    Ended,
 }

@@ -1,6 +1,10 @@
 //! The feed as readers know it: what it knows, a fence when that is not enough, and the changes as they come.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use neverstale_coherence::{Entitlement, Incarnation, Position, TokenVerdict, judge_token};
 use neverstale_flavour::Flavour;
@@ -13,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     FeedError, FeedSettings, History, Serving, Standing, bells, relay::Relay, session::Session, shared::Shared,
+    vigil::Vigil,
 };
 
 /// Everything that a feed is made of.
@@ -67,7 +72,10 @@ impl Feed {
     ///
     /// When the client for the channel can't be set up.
     pub fn start(parts: FeedParts, tasks: &Tasks) -> Result<Self, RedisError> {
-        let shared = Arc::new(Shared::new(Arc::clone(&parts.metrics)));
+        let patience = Duration::from_millis(parts.settings.fence_patience_ms);
+        // A question is given up at its limit, and the usual deadline is no longer: whoever waits is told before both.
+        let vigil = Vigil::new(patience, parts.statement_limit * 3 / 4);
+        let shared = Arc::new(Shared::new(Arc::clone(&parts.metrics), vigil));
         let clock = parts.clock.clone();
         let bound = Duration::from_millis(parts.settings.staleness_bound_ms);
         let parts = Arc::new(parts);
@@ -101,7 +109,7 @@ impl Feed {
     ///
     /// # Errors
     ///
-    /// When the primary does not answer, or not before `deadline`.
+    /// When the primary does not answer, or not before `deadline`; at once while it is known to be silent.
     ///
     /// # Cancel safety
     ///
@@ -113,17 +121,32 @@ impl Feed {
         let mine = self.shared.rounds.next();
         self.shared.wanted.notify_one();
         self.shared.metrics.fence_waiters.inc();
-        let waited = timeout_at(deadline, fenced.wait_for(|fenced| fenced.round >= mine)).await;
-        self.shared.metrics.fence_waiters.dec();
-        let outcome = match waited {
-            Err(_) => return Err(FeedError::Deadline),
-            Ok(Err(_)) => return Err(FeedError::ShuttingDown),
-            Ok(Ok(fenced)) => fenced.outcome.clone(),
+        let answered = async {
+            tokio::select! {
+                biased; // An answer is better than a refusal.
+                fenced = fenced.wait_for(|fenced| fenced.round >= mine) => match fenced {
+                    Ok(fenced) => fenced.outcome.clone(),
+                    Err(_) => Err(FeedError::Ended),
+                },
+                error = self.silent() => Err(error),
+            }
         };
+        let waited = timeout_at(deadline, answered).await;
+        self.shared.metrics.fence_waiters.dec();
+        let outcome = waited.unwrap_or(Err(FeedError::Deadline));
         outcome.map(|serving| {
             let entitlement = Entitlement::applied(&serving.world);
             (serving, entitlement)
         })
+    }
+
+    /// Waits until the primary is known not to answer, so that nobody waits for it in vain; at once while it is so.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub async fn silent(&self) -> FeedError {
+        self.shared.vigil.silent().await
     }
 
     /// Entitles a read that holds a token: what is applied, else after one fence; never a wait [20].
@@ -167,7 +190,17 @@ impl Feed {
 
     /// Says whether this sidecar is the relay.
     pub fn is_relay(&self) -> bool {
-        self.shared.is_relay.load(std::sync::atomic::Ordering::Relaxed)
+        self.shared.is_relay.load(Ordering::Relaxed)
+    }
+
+    /// Gives the longest lease that a fence may grant, as the last one told; zero when leases are off.
+    pub fn lease_max(&self) -> Duration {
+        Duration::from_millis(self.shared.lease_ms.load(Ordering::Relaxed))
+    }
+
+    /// Says whether an operator has suspended the installation, as the last look at it told.
+    pub fn is_suspended(&self) -> bool {
+        self.shared.is_suspended.load(Ordering::Relaxed)
     }
 
     /// Brings the gauges up to date that change by time alone; whoever shows them calls this before.

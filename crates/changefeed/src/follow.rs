@@ -25,7 +25,7 @@ impl Session {
         let mut rows_max = PAGE_ROWS;
         loop {
             let before = serving.world.applied();
-            let page = match connection.log_page(before, rows_max).await {
+            let page = match self.shared.vigil.over(connection.log_page(before, rows_max)).await {
                 // Commits of a thousand tags each: ask for fewer of them.
                 Err(error) if error.is_too_much() && rows_max > 1 => {
                     rows_max /= 8;

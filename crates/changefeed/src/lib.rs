@@ -18,6 +18,7 @@ mod bells;
 mod follow;
 mod history;
 mod relay;
+mod vigil;
 
 pub use error::FeedError;
 pub use feed::{Broadcast, Feed, FeedParts};

@@ -98,6 +98,7 @@ impl Session {
                     self.failed(end);
                     backoff_for(&mut backoff, began.elapsed());
                     tokio::select! {
+                        biased; // Ending comes first.
                         () = self.shutdown.cancelled() => return,
                         () = sleep(backoff.next_delay()) => continue,
                     }
@@ -122,6 +123,7 @@ impl Session {
         if self.shared.serving().is_none() {
             self.shared.standing.store(Arc::new(Standing::Down(error.clone())));
         }
+        self.shared.vigil.refuse(error.clone());
         // A round of its own, so that those who wait for the next one learn of it too.
         self.shared.finish(self.shared.rounds.start(), Err(error));
         self.shared.metrics.fences_total[FenceOutcome::Error].inc();
@@ -130,10 +132,12 @@ impl Session {
 
     async fn connect_and_follow(&mut self) -> SessionEnd {
         let shutdown = self.shutdown.clone();
+        let vigil = Arc::clone(&self.shared.vigil).watch(self.parts.readiness.clone());
         tokio::select! {
             biased; // Ending comes first, or a busy feed would never notice.
             () = shutdown.cancelled() => SessionEnd::Shutdown,
             end = self.follow() => end,
+            never = vigil => match never {},
         }
     }
 
@@ -146,7 +150,7 @@ impl Session {
 
     async fn try_follow(&mut self) -> Result<std::convert::Infallible, SessionEnd> {
         loop {
-            let connection = self.connect().await?;
+            let connection = Arc::clone(&self.shared.vigil).over(self.connect()).await?;
             // While the installation is not in order each look takes a fresh connection, for the tables as they are then.
             let (connection, Some(serving)) = self.begin(connection).await? else {
                 self.wait_for_repair().await;
@@ -155,7 +159,6 @@ impl Session {
             // The first fence answers whoever has been waiting for the connection.
             self.fence(&connection, &serving).await?;
             self.has_answered = true;
-            self.parts.readiness.set("database", None);
             return self.answer(&connection, &serving).await;
         }
     }
@@ -192,7 +195,10 @@ impl Session {
             }
             // Not a branch of its own: reads that keep coming would never let it have its turn.
             if poll_at <= Instant::now() {
-                self.relay.keep_house(connection, serving).await?;
+                self.shared
+                    .vigil
+                    .over(self.relay.keep_house(connection, serving))
+                    .await?;
                 poll_at = Instant::now() + poll;
             }
         }
@@ -211,11 +217,12 @@ impl Session {
             applied: serving.world.applied(),
         };
         let timer = self.shared.metrics.fence_seconds.start_timer();
-        let answer = connection.fence().await?;
+        let answer = self.shared.vigil.over(connection.fence()).await?;
         timer.observe_duration();
         if !stands(Safeguard::LeaseFromBefore) {
             sent.at = self.parts.clock.now();
         }
+        self.shared.note_lease(answer.lease);
         let (position, lease, settle) = match judge_fence(&serving.world, self.settled.up_to(), sent, &answer) {
             FenceVerdict::Foreign(foreign) => {
                 self.shared.metrics.fences_total[FenceOutcome::Foreign].inc();
@@ -238,6 +245,7 @@ impl Session {
         }
         self.shared.metrics.fences_total[FenceOutcome::Ok].inc();
         self.shared.finish(round, Ok(Arc::clone(serving)));
+        self.parts.readiness.set("database", None);
         self.note(serving);
         if settle {
             self.settle(connection, serving, answer.lease).await?;
@@ -260,7 +268,9 @@ impl Session {
         self.settle_after = Instant::now() + lease / 8;
         let clock = self.parts.clock.clone();
         let expected = serving.world.incarnation();
-        let Some((sent, answer)) = connection.settle(expected, serving.lock_class, || clock.now()).await? else {
+        let vigil = &self.shared.vigil;
+        let settling = connection.settle(expected, serving.lock_class, || clock.now(), || vigil.goes_on());
+        let Some((sent, answer)) = vigil.over(settling).await? else {
             return Err(SessionEnd::Foreign(Foreign::Incarnation));
         };
         let verdict = judge_settle(sent, &answer);
@@ -296,6 +306,16 @@ impl Session {
         let metrics = &self.shared.metrics;
         metrics.position_applied.set(serving.world.applied().0 as i64);
         metrics.position_settled.set(self.settled.up_to().0 as i64);
+    }
+}
+
+impl Drop for Session {
+    /// However the task ends, nobody waits for it in vain, and nobody rests on what it can no longer learn.
+    fn drop(&mut self) {
+        if let Some(serving) = self.shared.serving() {
+            serving.revoke();
+        }
+        self.shared.vigil.refuse(FeedError::Ended);
     }
 }
 

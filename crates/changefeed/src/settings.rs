@@ -13,6 +13,8 @@ neverstale_settings::section! {
     prune_seconds: u64 = 60, unit "seconds", range 1..=86_400, when "the log grows faster than it is pruned";
     /// Sets how often a sidecar that is not the relay tries to become it.
     relay_retry_ms: u64 = 1_000, unit "milliseconds", range 50..=60_000, when "a dead relay should be replaced sooner";
+    /// Sets how long the primary may leave a fence without an answer before reads that need one are refused at once instead of waiting; where answers took longer of late it waits for twice as long as those, at most for three quarters of database.statement_timeout_ms.
+    fence_patience_ms: u64 = 1_000, unit "milliseconds", range 10..=60_000, when "reads should be refused sooner while the primary hangs, or rather wait";
     /// Sets the number of slots of the table of tags, eight bytes each; rounded up to a power of two.
     tag_slots: u64 = 262_144, unit "slots", range 1_024..=67_108_864, when "millions of different rows change in a day";
     /// Sets how often the installation is verified again while it is not in order.

@@ -1,8 +1,11 @@
 //! What the feed's task and its readers share, and who writes each part.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -10,7 +13,7 @@ use neverstale_coherence::{Incarnation, Round, Rounds};
 use neverstale_telemetry::Metrics;
 use tokio::sync::{Notify, watch};
 
-use crate::{FeedError, Serving, Standing, history::History};
+use crate::{FeedError, Serving, Standing, history::History, vigil::Vigil};
 
 /// The last fence that ended, and what it came to.
 #[derive(Clone)]
@@ -38,11 +41,16 @@ pub(crate) struct Shared {
     /// Rung when it becomes the relay or stops being it.
     pub(crate) relay_changed: Notify,
     pub(crate) history: History,
+    /// What the installation's row said last.
+    pub(crate) lease_ms: AtomicU64,
+    pub(crate) is_suspended: AtomicBool,
+    /// Whether the primary answers.
+    pub(crate) vigil: Arc<Vigil>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, vigil: Vigil) -> Self {
         let starting = Fenced {
             round: Round::default(),
             outcome: Err(FeedError::Starting),
@@ -57,8 +65,16 @@ impl Shared {
             is_relay: AtomicBool::new(false),
             relay_changed: Notify::new(),
             history: History::new(),
+            lease_ms: AtomicU64::new(0),
+            is_suspended: AtomicBool::new(false),
+            vigil: Arc::new(vigil),
             metrics,
         }
+    }
+
+    /// Notes what the installation's row says of leases, as every fence tells it.
+    pub(crate) fn note_lease(&self, lease: Duration) {
+        self.lease_ms.store(lease.as_millis() as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn serving(&self) -> Option<Arc<Serving>> {

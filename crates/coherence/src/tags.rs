@@ -41,6 +41,11 @@ impl TagTable {
         Position(self.slot(tag).load(Ordering::Acquire))
     }
 
+    /// Counts the slots of tags that have been invalidated; it looks at every slot.
+    pub(crate) fn invalidated(&self) -> usize {
+        self.positions().filter(|position| *position > 0).count()
+    }
+
     fn slot(&self, tag: Tag) -> &AtomicU64 {
         // The length is a power of two, so the mask keeps the index inside.
         &self.slots[(tag.0 as usize) & (self.slots.len() - 1)]
@@ -97,5 +102,6 @@ mod tests {
         table.raise(Tag(1), Position(7));
         assert_eq!(table.last(Tag(5)), Position(7));
         assert_eq!(table.last(Tag(2)), Position(0));
+        assert_eq!(table.invalidated(), 1);
     }
 }

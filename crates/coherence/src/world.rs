@@ -48,6 +48,11 @@ impl World {
         Position(self.applied.load(Ordering::Acquire))
     }
 
+    /// Counts the tags whose last invalidation is known, two that share a slot as one; a look at the whole table.
+    pub fn tags_invalidated(&self) -> usize {
+        self.tags.invalidated()
+    }
+
     /// Gives the oldest state that the tags can speak for.
     pub fn floor(&self) -> Position {
         Position(self.floor.load(Ordering::Acquire))

@@ -20,6 +20,8 @@ mod probe;
 mod publish;
 mod relations;
 mod run;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod suspend;
 mod triggers;
 mod uninstall;

@@ -40,6 +40,10 @@ impl Backoff {
 
 /// Gives a number that nobody needs to predict or repeat: for jitter and sampling, never for cryptography.
 pub fn random_u64() -> u64 {
+    #[cfg(feature = "simulation")]
+    if let Some(drawn) = crate::simulated::draw() {
+        return drawn;
+    }
     // Each `RandomState` has keys of its own, seeded by the operating system once a thread.
     RandomState::new().hash_one(0_u8)
 }

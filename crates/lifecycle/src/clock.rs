@@ -22,6 +22,8 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<Manual>),
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulated::SteeredClock),
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +44,12 @@ impl Clock {
         Self(Source::Manual(Arc::default()))
     }
 
+    /// Gives a clock that follows the runtime's own time, paused or not, at rates of its own.
+    #[cfg(feature = "simulation")]
+    pub fn simulated(clock: crate::simulated::SteeredClock) -> Self {
+        Self(Source::Simulated(clock))
+    }
+
     /// Reads both clocks of a lease; two calls into the vDSO, some 40 ns together.
     pub fn now(&self) -> Moment {
         match &self.0 {
@@ -53,6 +61,8 @@ impl Clock {
                 boot: Duration::from_nanos(manual.boot_nanos.load(Ordering::Acquire)),
                 raw: Duration::from_nanos(manual.raw_nanos.load(Ordering::Acquire)),
             },
+            #[cfg(feature = "simulation")]
+            Source::Simulated(clock) => clock.now(),
         }
     }
 
@@ -64,6 +74,8 @@ impl Clock {
                 now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
             }
             Source::Manual(manual) => manual.wall_ms.load(Ordering::Acquire),
+            #[cfg(feature = "simulation")]
+            Source::Simulated(clock) => clock.now().boot.as_millis() as i64,
         }
     }
 

@@ -8,6 +8,8 @@ mod clock;
 mod readiness;
 mod settings;
 mod shutdown;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod tasks;
 
 pub use backoff::{Backoff, random_u64};

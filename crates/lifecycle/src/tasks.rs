@@ -1,10 +1,10 @@
 //! Every task has a name, an owner, a way to end, and someone who notices if it ends early.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ pub struct Tasks {
     shutdown: CancellationToken,
     readiness: Readiness,
     running: Arc<Mutex<BTreeSet<&'static str>>>,
+    failed: Arc<Mutex<BTreeMap<&'static str, String>>>,
     on_failure: OnFailure,
+    #[cfg(feature = "simulation")]
+    gate: crate::simulated::Gate,
 }
 
 #[derive(Clone)]
@@ -50,40 +53,62 @@ impl Tasks {
             shutdown: CancellationToken::new(),
             readiness,
             running: Arc::default(),
+            failed: Arc::default(),
             on_failure: OnFailure(Arc::new(on_failure)),
+            #[cfg(feature = "simulation")]
+            gate: crate::simulated::Gate::default(),
         }
     }
 
+    /// Gives the gate through which all tasks pass, to hold them up or to end them as a kill does.
+    #[cfg(feature = "simulation")]
+    pub fn gate(&self) -> &crate::simulated::Gate {
+        &self.gate
+    }
+
     /// Runs a task that should last until shutdown. If it panics or ends before, that is logged, counted and stands in
-    /// the way of readiness under the task's name; it is not started again, because what it left behind is unknown.
+    /// the way of readiness and liveness under the task's name; it is not started again, because what it left behind is unknown.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.clone();
-        self.lock().insert(name);
+        lock(&self.running).insert(name);
         let span = tracing::info_span!("task", name);
         let watched = async move {
             let ended = AssertUnwindSafe(task).catch_unwind().await;
-            tasks.lock().remove(name);
+            lock(&tasks.running).remove(name);
             if ended.is_err() || !tasks.shutdown.is_cancelled() {
                 let how = if ended.is_err() { "panicked" } else { "ended early" };
                 tracing::error!(task = name, "a task {how}; restart the process");
+                let reason = format!("task {name} {how}; restart the process");
+                lock(&tasks.failed).insert(name, reason.clone());
+                tasks.readiness.set(name, Some(reason));
                 (tasks.on_failure.0)();
-                tasks
-                    .readiness
-                    .set(name, Some(format!("task {name} {how}; restart the process")));
             }
         };
-        self.tracker.spawn(watched.instrument(span));
+        self.track(watched.instrument(span));
     }
 
     /// Runs a task that may end whenever it is done, such as one connection; only its panic is noticed.
     pub fn spawn_brief(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let on_failure = self.on_failure.clone();
-        self.tracker.spawn(async move {
+        self.track(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
                 tracing::error!(task = name, "a task panicked");
                 (on_failure.0)();
             }
         });
+    }
+
+    /// Lists what has ended that never should, by the name of the task: nothing but a restart brings it back, so the process
+    /// is not live any more.
+    pub fn failures(&self) -> Vec<(&'static str, String)> {
+        let failed = lock(&self.failed);
+        failed.iter().map(|(name, reason)| (*name, reason.clone())).collect()
+    }
+
+    fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        #[cfg(feature = "simulation")]
+        let task = self.gate.through(task);
+        self.tracker.spawn(task);
     }
 
     /// Gives the token that is cancelled when all should end.
@@ -102,12 +127,12 @@ impl Tasks {
         if tokio::time::timeout(grace, self.tracker.wait()).await.is_ok() {
             return Joined::InTime;
         }
-        Joined::Late(self.lock().iter().copied().collect())
+        Joined::Late(lock(&self.running).iter().copied().collect())
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<&'static str>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -127,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_or_ends_early_stands_in_the_way_of_readiness() {
+    async fn a_task_that_panics_or_ends_early_stands_in_the_way_of_readiness_and_liveness() {
         let (tasks, readiness, failures) = tasks();
         tasks.spawn("early", async {});
         tasks.spawn("panicking", async { panic!("on purpose") });
@@ -136,6 +161,7 @@ mod tests {
         }
         let names: Vec<_> = readiness.reasons().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["early", "panicking"]);
+        assert_eq!(tasks.failures(), readiness.reasons());
     }
 
     #[tokio::test]
@@ -144,7 +170,7 @@ mod tests {
         let shutdown = tasks.shutdown();
         tasks.spawn("waiting", async move { shutdown.cancelled().await });
         assert_eq!(tasks.join(Duration::from_secs(5)).await, Joined::InTime);
-        assert!(readiness.is_ready());
+        assert!(readiness.is_ready() && tasks.failures().is_empty());
         assert_eq!(failures.load(Ordering::Relaxed), 0);
     }
 

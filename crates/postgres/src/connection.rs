@@ -6,6 +6,7 @@ use std::{future::Future, path::Path, pin::Pin, task::Context, time::Duration};
 
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use tokio_postgres::{AsyncMessage, Client, Statement, types::Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{PostgresError, Target, tls};
 
@@ -50,13 +51,8 @@ impl Connection {
         }
         let connector = tls::connector(target.verification, ca_file)?;
         let connecting = async {
-            let (client, connection) = target.config.connect(connector).await?;
             let (bell, bells) = mpsc::channel(BELLS_MAX);
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the connection owns its driver: it ends when that is dropped, and is_closed tells of an early end"
-            )]
-            let driver = tokio::spawn(Driver { connection, bell }).abort_handle();
+            let (client, driver) = dial(&target, connector, bell).await?;
             let connection = Self {
                 client,
                 driver,
@@ -138,6 +134,30 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// Connects over the network, or what a simulation puts in its place.
+async fn dial(
+    target: &Target,
+    connector: MakeRustlsConnect,
+    bell: mpsc::Sender<String>,
+) -> Result<(Client, AbortHandle), tokio_postgres::Error> {
+    #[cfg(feature = "simulation")]
+    if let Some(dialer) = &target.dialer {
+        let stream = dialer.dial().await;
+        let (client, connection) = target.config.connect_raw(stream, tokio_postgres::NoTls).await?;
+        return Ok((client, drive(Driver { connection, bell })));
+    }
+    let (client, connection) = target.config.connect(connector).await?;
+    Ok((client, drive(Driver { connection, bell })))
+}
+
+fn drive(driver: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the connection owns its driver: it ends when that is dropped, and is_closed tells of an early end"
+    )]
+    tokio::spawn(driver).abort_handle()
 }
 
 /// Moves bytes, and passes on notifications without ever waiting for whoever reads them.

@@ -56,6 +56,15 @@ pub enum PostgresError {
         "the session's settings were lost between statements: a pooler in transaction mode is in between; connect directly or through session pooling"
     )]
     SessionLost,
+    /// A relation that the statement was written for is not there any more; another connection finds what there is.
+    #[error("{operation}: a table of the application is gone")]
+    TableGone {
+        /// What was asked.
+        operation: String,
+        /// What the server says, with the table's name.
+        #[source]
+        source: tokio_postgres::Error,
+    },
     /// A view did not give exactly one row with the columns that it owes.
     #[error("view `{view}` broke its contract: {reason}")]
     View {
@@ -81,6 +90,10 @@ impl PostgresError {
             {
                 Self::NotInstalled
             }
+            Some(&SqlState::UNDEFINED_TABLE) => Self::TableGone {
+                operation: operation.into(),
+                source,
+            },
             _ => Self::Statement {
                 operation: operation.into(),
                 source,
@@ -97,7 +110,11 @@ impl PostgresError {
     /// Says whether the connection is of no more use.
     pub fn is_disconnect(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Timeout { .. } | Self::SessionLost => true,
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Timeout { .. }
+            | Self::SessionLost
+            | Self::TableGone { .. } => true,
             Self::Statement { source, .. } => {
                 source.is_closed() || source.as_db_error().is_none() || is_shutdown(source)
             }

@@ -13,7 +13,10 @@ use tokio_postgres::{
     types::{FromSql, Type},
 };
 
-use crate::{Connection, PostgresError, Statements};
+use crate::{Connection, PostgresError, Statements, sql::FoundTable};
+
+/// Whoever holds it is the relay.
+const RELAY_LOCK: &str = "SELECT pg_catalog.pg_try_advisory_lock($1, 2)";
 
 /// Where a world may begin.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,7 @@ pub struct FeedConnection {
     outstanding: Statement,
     log_page: Statement,
     outset: Statement,
+    relay: Statement,
 }
 
 impl FeedConnection {
@@ -73,26 +77,30 @@ impl FeedConnection {
     ) -> Result<(Self, Statements), PostgresError> {
         let names: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
         let client = connection.client();
-        let partitioned = connection
+        let found = connection
             .within(
-                "look for partitioned tables",
-                client.query(Statements::PARTITIONED, &[&app_schema, &names]),
+                "look for the watched tables",
+                client.query(Statements::FOUND, &[&app_schema, &names]),
             )
             .await?
             .iter()
-            .map(|row| row.get(0))
-            .collect::<Vec<String>>();
-        let statements = Statements::new(flavour, app_schema, &partitioned);
+            .map(|row| FoundTable {
+                name: row.get(0),
+                is_partitioned: row.get(1),
+            })
+            .collect::<Vec<_>>();
+        let statements = Statements::new(flavour, app_schema, &found);
         let prepared = |operation, sql: String, types: &'static [Type]| {
             let connection = &connection;
             async move { connection.prepare(operation, &sql, types).await }
         };
-        let (fence, newest_intent, outstanding, log_page, outset) = tokio::try_join!(
+        let (fence, newest_intent, outstanding, log_page, outset, relay) = tokio::try_join!(
             prepared("prepare the fence", statements.fence(), &[]),
             prepared("prepare a settlement", statements.newest_intent(), &[]),
             prepared("prepare a settlement", statements.outstanding(), &[Type::INT4]),
             prepared("prepare log pages", statements.log_page(), &[Type::INT8, Type::INT8]),
             prepared("prepare the outset", statements.outset(), &[]),
+            prepared("prepare the relay's lock", RELAY_LOCK.to_owned(), &[Type::INT4]),
         )?;
         Ok((
             Self {
@@ -102,6 +110,7 @@ impl FeedConnection {
                 outstanding,
                 log_page,
                 outset,
+                relay,
             },
             statements,
         ))
@@ -145,14 +154,17 @@ impl FeedConnection {
     }
 
     /// Asks which intents are outstanding: three statements, in the order that the rule demands [11]. `now` is read just
-    /// before the second one is queued. Gives none when the incarnation changed on the way.
+    /// before the second one is queued; `goes_on` is told of each answer but the last. Gives none when the incarnation changed
+    /// on the way.
     pub async fn settle(
         &self,
         expected: Incarnation,
         lock_class: i32,
         now: impl Fn() -> Moment,
+        goes_on: impl Fn(),
     ) -> Result<Option<(Moment, SettleAnswer)>, PostgresError> {
         let first = self.one("settle: read the newest intent", &self.newest_intent).await?;
+        goes_on();
         let sent = now();
         let locks = self
             .connection
@@ -161,6 +173,7 @@ impl FeedConnection {
                 self.connection.client().query_one(&self.outstanding, &[&lock_class]),
             )
             .await?;
+        goes_on();
         let last = self.fence().await?;
         if incarnation(&first)? != expected || incarnation(&locks)? != expected || last.incarnation != expected {
             return Ok(None);
@@ -230,11 +243,13 @@ impl FeedConnection {
 
     /// Tries to become the relay: one session of a database holds this lock, for as long as it lives.
     pub async fn try_relay(&self, lock_class: i32) -> Result<bool, PostgresError> {
-        let sql = "SELECT pg_catalog.pg_try_advisory_lock($1, 2)";
         let client = self.connection.client();
         let row = self
             .connection
-            .within("ask for the relay's lock", client.query_one(sql, &[&lock_class]))
+            .within(
+                "ask for the relay's lock",
+                client.query_one(&self.relay, &[&lock_class]),
+            )
             .await?;
         Ok(row.get(0))
     }

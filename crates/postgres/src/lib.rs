@@ -10,6 +10,8 @@ mod target;
 mod tls;
 
 mod connection;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod sql;
 mod tag;
 

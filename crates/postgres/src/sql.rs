@@ -25,17 +25,16 @@ const STATE: &str = "(SELECT last_value FROM neverstale.intent), \
     (SELECT coalesce(max(position), 0) FROM neverstale.log)";
 
 impl Statements {
-    /// Writes the statements; `partitioned` names the watched tables that are partitioned now (a table that becomes one
-    /// later changes its triggers, and with them the incarnation).
-    pub fn new(flavour: &Flavour, app_schema: &str, partitioned: &[String]) -> Self {
-        let tables: Vec<String> = flavour
-            .tables
-            .iter()
-            .map(|table| regclass(app_schema, &table.name))
-            .collect();
-        let trees: Vec<String> = partitioned.iter().map(|name| regclass(app_schema, name)).collect();
+    /// Writes the statements for the watched tables as they are now.
+    pub(crate) fn new(flavour: &Flavour, app_schema: &str, found: &[FoundTable]) -> Self {
+        let watched = |name: &String| match found.iter().find(|table| table.name == *name) {
+            Some(table) if table.is_partitioned => Watched::Tree(qualified(app_schema, name)),
+            Some(_) => Watched::Table(qualified(app_schema, name)),
+            None => Watched::Missing(qualified(app_schema, name)),
+        };
+        let tables: Vec<Watched> = flavour.tables.iter().map(|table| watched(&table.name)).collect();
         Self {
-            incarnation: incarnation(&tables, &trees),
+            incarnation: incarnation(&tables),
             views: (0..flavour.views.len())
                 .map(|id| flavour.view_sql(ViewId(id as u16), app_schema))
                 .collect(),
@@ -43,10 +42,10 @@ impl Statements {
         }
     }
 
-    /// Names the watched tables that are partitioned; `$1` is the application's schema, `$2` their names.
-    pub(crate) const PARTITIONED: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c \
+    /// Finds the watched tables; `$1` is the application's schema, `$2` their names.
+    pub(crate) const FOUND: &str = "SELECT c.relname::text, c.relkind = 'p' FROM pg_catalog.pg_class c \
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind = 'p'";
+        WHERE n.nspname = $1 AND c.relname = ANY ($2)";
 
     /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class,
     /// whether suspended.
@@ -134,6 +133,11 @@ impl Statements {
         &self.names[usize::from(view.0)]
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn views_len(&self) -> usize {
+        self.views.len()
+    }
+
     fn view(&self, view: ViewId) -> &str {
         &self.views[usize::from(view.0)]
     }
@@ -156,44 +160,78 @@ impl Statements {
     }
 }
 
-/// Server, database, boot, log, specification and triggers in sixteen bytes; NULL where no boot id is set or the session
+/// A watched table that is there when the statements are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FoundTable {
+    pub(crate) name: String,
+    /// One that becomes partitioned later changes its triggers, and with them the incarnation.
+    pub(crate) is_partitioned: bool,
+}
+
+/// A watched table, by its qualified name.
+enum Watched {
+    Table(String),
+    Tree(String),
+    /// Looked up anew by each statement, so that the incarnation changes when it comes into being.
+    Missing(String),
+}
+
+/// The boot, server, database, log, specification and triggers in sixteen bytes; NULL where no boot id is set or the session
 /// has lost its settings, so that no answer of such a statement can be used.
-fn incarnation(tables: &[String], partitioned: &[String]) -> String {
-    // The trigger on `seal` publishes what the others collect, so it is watched like them.
-    let seal = "to_regclass('neverstale.seal')";
-    let mut watched = format!("SELECT pg_catalog.unnest(ARRAY[{seal}, {}]::oid[])", tables.join(", "));
-    for tree in partitioned {
-        write!(
-            watched,
-            " UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree({tree})"
-        )
-        .expect("a String takes any text");
-    }
-    let boot = if stands(Safeguard::BootId) { "b.id::text" } else { "''" };
-    let epoch = if stands(Safeguard::TriggerEpoch) {
-        "concat(g.oid, ':', g.xmin, g.tgenabled)"
+///
+/// It is a part of every statement, so its cost counts (docs/design/0005-cheap-fences.md). The bytes are of fixed width but for
+/// the path of the log's file, which holds the oid of the database too. A name written as a constant of type `regclass` is
+/// resolved when the statement is planned, and Postgres plans it again when that relation changes or gives its name away.
+fn incarnation(tables: &[Watched]) -> String {
+    let boot = if stands(Safeguard::BootId) {
+        "uuid_send(b.id)"
     } else {
-        "''"
+        "''::bytea"
+    };
+    let epoch = if stands(Safeguard::TriggerEpoch) {
+        trigger_epoch(tables)
+    } else {
+        "0".to_owned()
     };
     format!(
         "(SELECT CASE WHEN current_setting('transaction_isolation') = 'read committed' \
             AND current_setting('row_security') = 'off' AND current_setting('search_path') = 'pg_catalog' \
-         THEN substr(sha256(convert_to({boot} || '|' || concat_ws('|', \
-            (SELECT system_identifier FROM pg_catalog.pg_control_system()), \
-            (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), \
-            extract(epoch FROM pg_catalog.pg_postmaster_start_time()), \
-            pg_catalog.pg_relation_filenode(to_regclass('neverstale.log')), \
-            (SELECT concat(i.specification, i.suspended) FROM neverstale.installation i), \
-            (SELECT string_agg({epoch}, ',' ORDER BY g.oid) \
-             FROM pg_catalog.pg_trigger g WHERE g.tgrelid IN ({watched}))), 'UTF8')), 1, 16) END \
-         FROM (VALUES (1)) one LEFT JOIN neverstale.boot b ON true)"
+         THEN substr(sha256({boot} || timestamptz_send(pg_catalog.pg_postmaster_start_time()) \
+            || textsend(pg_catalog.pg_relation_filepath('neverstale.log'::regclass)) \
+            || textsend(i.specification) || boolsend(i.suspended) || int8send({epoch})), 1, 16) END \
+         FROM (VALUES (1)) one LEFT JOIN neverstale.boot b ON true LEFT JOIN neverstale.installation i ON true)"
     )
 }
 
-fn regclass(schema: &str, table: &str) -> String {
+/// All triggers of the watched tables, but for those by which Postgres keeps foreign keys: they change no row that they
+/// are fired for. A trigger's row has another `xmin` whenever it was made or altered.
+fn trigger_epoch(tables: &[Watched]) -> String {
+    // The trigger on `seal` publishes what the others collect, so it is watched like them.
+    let mut plain = "'neverstale.seal'::regclass".to_owned();
+    let mut others = String::new();
+    for table in tables {
+        match table {
+            Watched::Table(name) => write!(plain, ", {name}::regclass"),
+            Watched::Tree(name) => write!(
+                others,
+                " OR g.tgrelid IN (SELECT relid::oid FROM pg_catalog.pg_partition_tree({name}))"
+            ),
+            Watched::Missing(name) => write!(others, " OR g.tgrelid = to_regclass({name})"),
+        }
+        .expect("a String takes any text");
+    }
+    format!(
+        "(SELECT coalesce(bit_xor(hash_record_extended(ROW(g.oid, g.xmin, g.tgenabled), 0)), 0) \
+         FROM pg_catalog.pg_trigger g WHERE NOT (g.tgisinternal AND g.tgconstraint <> 0) \
+         AND (g.tgrelid = ANY (ARRAY[{plain}]::oid[]){others}))"
+    )
+}
+
+/// The literal that names a table in full.
+fn qualified(schema: &str, table: &str) -> String {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let name = format!("{}.{}", quoted(schema), quoted(table)).replace('\'', "''");
-    format!("to_regclass('{name}')")
+    format!("'{name}'")
 }
 
 /// Adds `offset` to the number of every parameter outside quotes.
@@ -234,9 +272,6 @@ mod tests {
 
     #[test]
     fn names_are_quoted_for_the_two_languages_they_pass() {
-        assert_eq!(
-            regclass("pub'lic", "us\"er"),
-            "to_regclass('\"pub''lic\".\"us\"\"er\"')"
-        );
+        assert_eq!(qualified("pub'lic", "us\"er"), "'\"pub''lic\".\"us\"\"er\"'");
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Verification {
 pub struct Target {
     pub(crate) config: tokio_postgres::Config,
     pub(crate) verification: Verification,
+    #[cfg(feature = "simulation")]
+    pub(crate) dialer: Option<crate::simulated::Dialer>,
 }
 
 /// Why a database URL can't be used.
@@ -95,7 +97,12 @@ impl Target {
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3);
         config.tcp_user_timeout(Duration::from_secs(10));
-        Ok(Self { config, verification })
+        Ok(Self {
+            config,
+            verification,
+            #[cfg(feature = "simulation")]
+            dialer: None,
+        })
     }
 
     /// Names the program in `pg_stat_activity`.

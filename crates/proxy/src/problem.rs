@@ -151,7 +151,9 @@ impl From<ReadError> for Failure {
                 "the token lies ahead of the primary: it is of another time line, or made up"
             }
             ReadError::Entitlement(FeedError::Starting) => "the sidecar is starting",
-            ReadError::Entitlement(FeedError::ShuttingDown) => "the sidecar is shutting down",
+            ReadError::Entitlement(FeedError::Ended) => {
+                "the sidecar is shutting down or has to be restarted; /livez says which"
+            }
             ReadError::Entitlement(FeedError::Verification(_)) => {
                 "the installation could not be verified; /readyz says why"
             }

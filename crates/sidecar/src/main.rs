@@ -30,6 +30,10 @@ use crate::{
     settings::Loaded,
 };
 
+/// Entries live long between buffers that do not; this one keeps sizes apart, so that the buffers' room is used again.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let line = match Cli::read(std::env::args_os()) {
         Ok(line) => line,

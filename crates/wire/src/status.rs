@@ -75,7 +75,7 @@ pub struct FeedStatus {
     pub floor: u64,
     /// All intents up to this one are finished.
     pub settled: u64,
-    /// Tags with a known last invalidation.
+    /// Tags with a known last invalidation; two that share a slot count as one.
     pub tags: u64,
     /// How long the newest row had been visible when it was applied.
     pub lag_ms: u64,

@@ -14,6 +14,7 @@ mod ci;
 mod demo;
 mod docs;
 mod jepsen;
+mod simulate;
 mod test;
 mod tidy;
 
@@ -56,6 +57,13 @@ enum Chore {
     },
     /// Breaks things around several sidecars for minutes, and judges every answer that they gave.
     Jepsen(JepsenOptions),
+    /// Runs feed, cache and relay on simulated time, network and stores: `--seed N` replays one seed and prints its story,
+    /// `--seeds N` runs many, `--without SAFEGUARD` shows that it would find what it looks for.
+    Simulate {
+        /// Goes to the simulation as it is.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -72,6 +80,7 @@ fn main() -> ExitCode {
         Chore::Tidy { write } => tidy::run(write),
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Jepsen(options) => jepsen::run(&options),
+        Chore::Simulate { arguments } => simulate::run(&arguments),
         Chore::Docs { check } => docs::run(check),
     };
     match done {

@@ -3,6 +3,7 @@
 
 mod postgres;
 mod sidecars;
+mod silence;
 mod stores;
 mod writers;
 

@@ -63,6 +63,7 @@ async fn sigterm_takes_readiness_away_at_once_and_answers_what_is_under_way() {
     let house = Plan::of(Application::OpenWebUi012)
         .lease_ms(0)
         .sidecars(1)
+        .with("NEVERSTALE_FEED__FENCE_PATIENCE_MS", 20_000)
         .open_on(&postgres)
         .await
         .unwrap();

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use neverstale_cache::{Level, ReadError};
+use neverstale_changefeed::FeedError;
 use neverstale_testkit::{Postgres, PostgresVersion};
 use tokio::time::{Instant, sleep};
 
@@ -79,6 +80,26 @@ async fn a_paused_postgres_means_errors_not_old_answers() {
     assert!(late.as_ref().is_err_and(ReadError::is_deadline), "{late:?}");
     postgres.resume().unwrap();
     assert_eq!(first_good_read(&pod).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_feed_that_has_ended_nor_rests_on_its_lease() {
+    let world = World::with_lease(200).await;
+    let pod = world.pod().await;
+    assert_eq!(pod.version("p1").await, 0);
+    pod.end();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let read = pod.router.route("/v1/users/p1").unwrap();
+    while pod.cache.read(&read, Level::FullyConsistent, deadline).await.is_ok() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let began = Instant::now();
+    let refused = pod.cache.read(&read, Level::FullyConsistent, deadline).await;
+    assert!(
+        matches!(refused, Err(ReadError::Entitlement(FeedError::Ended))),
+        "{refused:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,6 +238,60 @@ async fn a_table_swapped_by_rename_is_never_served_from_cache() {
     );
 }
 
+/// [8] A name is looked up when the statement runs, also when the table that had it went with its whole schema, or is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_changes_its_table_is_another_incarnation() {
+    for (ddl, seen) in [
+        (
+            "BEGIN; CREATE TABLE copy AS TABLE person; DROP TABLE person CASCADE; ALTER TABLE copy RENAME TO person; \
+             UPDATE person SET version = 98; COMMIT",
+            98,
+        ),
+        (
+            "BEGIN; CREATE SCHEMA fresh; CREATE TABLE fresh.person AS TABLE public.person; \
+             CREATE TABLE fresh.token AS TABLE public.token; UPDATE fresh.person SET version = 97; \
+             ALTER SCHEMA public RENAME TO old; ALTER SCHEMA fresh RENAME TO public; COMMIT",
+            97,
+        ),
+    ] {
+        let world = World::with_lease(20).await;
+        let pod = world.pod().await;
+        assert_eq!(pod.version("p1").await, 0);
+        world.admin.batch_execute(ddl).await.unwrap();
+        sleep(Duration::from_millis(30)).await;
+        assert_eq!(pod.version("p1").await, seen);
+        pod.until("the feed has noticed", |pod| !pod.readiness.is_ready()).await;
+    }
+}
+
+/// [8] Without one of its tables a view fails; the others are passed through, and the cache is back when the table is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_table_that_is_dropped_takes_no_other_view_along() {
+    let world = World::with_lease(20).await;
+    let pod = world.pod().await;
+    assert_eq!(pod.version("p1").await, 0);
+    world.admin.batch_execute("DROP TABLE token").await.unwrap();
+    pod.until("the feed has noticed", |pod| !pod.readiness.is_ready()).await;
+    let answer = pod.read("/v1/users/p1", Level::FullyConsistent).await.unwrap();
+    assert_eq!(answer.source, Source::Bypass);
+    world
+        .admin
+        .batch_execute("CREATE TABLE token (id text PRIMARY KEY, person_id text, expires_at bigint)")
+        .await
+        .unwrap();
+    neverstale_installation::install(
+        &world.admin,
+        &world.flavour,
+        "public",
+        &neverstale_installation::InstallOptions::default(),
+    )
+    .await
+    .unwrap();
+    pod.until("the table is back", |pod| pod.readiness.is_ready()).await;
+    set(&world, "p1", 7).await;
+    assert_eq!(pod.version("p1").await, 7);
+}
+
 /// [9] Only the primary may answer: a standby can be ahead of it and behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_answers_nothing() {

@@ -112,6 +112,8 @@ impl World {
                 relay_retry_ms: 50,
                 verify_ms: 100,
                 prune_seconds: 1,
+                // As long as the deadline of a read here: a machine that is busy with other tests is no fault.
+                fence_patience_ms: 5_000,
                 ..FeedSettings::default()
             },
             clock,
@@ -157,6 +159,11 @@ impl Drop for Pod {
 }
 
 impl Pod {
+    /// Tells its tasks to end.
+    pub(crate) fn end(&self) {
+        self.tasks.shutdown().cancel();
+    }
+
     pub(crate) async fn read(&self, path: &str, level: Level) -> Result<Answer, ReadError> {
         if let Some(hit) = self.cache.hit(path, level) {
             return Ok(hit);

@@ -1,9 +1,11 @@
 //! The `admin` listener and the published contract.
 
-use neverstale_testkit::Application;
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::house::Plan;
+use neverstale_testkit::{Application, run};
+use serde_json::{Value, json};
+
+use crate::house::{Plan, until};
 
 #[tokio::test]
 async fn the_admin_listener_shows_health_metrics_and_status() {
@@ -51,6 +53,43 @@ async fn the_admin_listener_shows_health_metrics_and_status() {
     assert_eq!(wrong.status, 405);
     // Reads are not for everybody who may see the health.
     assert_eq!(admin.get("/v1/users/u2").await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn the_status_tells_of_the_installation_as_it_is() {
+    let house = Plan::of(Application::OpenWebUi012)
+        .lease_ms(70)
+        .sidecars(1)
+        .open()
+        .await
+        .unwrap();
+    let sidecar = &house.sidecars[0];
+    let url = house.database.url();
+    let status = async || sidecar.admin().get("/status").await?.json();
+    let told = async |lease_ms: u64, suspended: bool, intact: bool| {
+        let what = format!("a lease of {lease_ms} ms, suspended {suspended}, intact {intact}");
+        until(&what, Duration::from_secs(5), async || {
+            let installation = &status().await?["installation"];
+            let (lease_ms, suspended, intact) = (json!(lease_ms), json!(suspended), json!(intact));
+            Ok(installation["lease_ms"] == lease_ms
+                && installation["suspended"] == suspended
+                && installation["intact"] == intact)
+        })
+        .await
+        .unwrap();
+    };
+    let tags = status().await.unwrap()["feed"]["tags"].as_u64().unwrap();
+    house.set_role("u2", "admin").await.unwrap();
+    sidecar.get("/v1/users/u2/role").await.unwrap();
+    let tags_after = status().await.unwrap()["feed"]["tags"].as_u64().unwrap();
+    assert!(tags_after > tags, "{tags_after} tags, {tags} before a commit");
+    told(70, false, true).await;
+    run(&["lease", "30"], &[("DATABASE_URL", url)]).await.unwrap();
+    told(30, false, true).await;
+    run(&["suspend"], &[("DATABASE_URL", url)]).await.unwrap();
+    told(0, true, false).await;
+    run(&["resume"], &[("DATABASE_URL", url)]).await.unwrap();
+    told(30, false, true).await;
 }
 
 #[tokio::test]
