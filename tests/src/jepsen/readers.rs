@@ -31,6 +31,8 @@ const BURST_MAX: u64 = 12;
 const BATCH_MAX: u64 = 16;
 /// How long a read may take at the sidecar; a refusal after that is an answer too.
 const DEADLINE_MS: u32 = 600;
+/// As a caller would wait, though shorter.
+const AFTER_A_REFUSAL: Duration = Duration::from_millis(30);
 /// Tokens in circulation.
 const TOKENS_MAX: usize = 64;
 
@@ -80,7 +82,9 @@ impl Readers {
             let (sent, request) = reader.compose(&mut dice);
             if reader.burst(&sent, &request).await.is_err() {
                 reader.connection = None;
-                sleep(Duration::from_millis(20)).await;
+                sleep(AFTER_A_REFUSAL).await;
+            } else if !reader.log.reads.last().is_some_and(Read::is_answered) {
+                sleep(AFTER_A_REFUSAL).await;
             }
             sleep(self.pace.mul_f64(dice.between(50, 150) as f64 / 100.0)).await;
         }

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    Options,
+    Options, READERS,
     judge::{Kind, Violation},
     level::Level,
     nemesis::FAMILIES,
-    record::{Heard, History, Read},
+    record::{Heard, History, Moment, Read},
+    stage::SIDECARS,
 };
 
+/// In nanoseconds.
+const TENTH: Moment = 100_000_000;
 /// Violations that are told in full.
 const TOLD_MAX: usize = 8;
 
@@ -109,6 +112,11 @@ impl fmt::Display for Report {
             .filter(|read| read.is_answered() && read.questions > 1)
             .count();
         writeln!(f, "           {batches} batches among them; {}", self.refusals())?;
+        let (available, longest) = self.availability();
+        writeln!(
+            f,
+            "available  a sidecar answers in {available:.1} % of all tenths of a second; the longest time without is {longest:.1} s"
+        )?;
         let heard = |heard: Heard| history.writes.iter().filter(|write| write.heard == heard).count();
         let unheard = history
             .writes
@@ -175,6 +183,33 @@ impl Report {
         } else {
             words.join(", ")
         }
+    }
+
+    /// How much of the time sidecars answered, by tenths of a second, and the longest time that one did not.
+    fn availability(&self) -> (f64, f64) {
+        let (mut good, mut all, mut longest) = (0, 0, 0);
+        for sidecar in 0..SIDECARS {
+            let readers = sidecar * READERS..(sidecar + 1) * READERS;
+            let reads = || {
+                self.history
+                    .reads
+                    .iter()
+                    .filter(|read| readers.contains(&usize::from(read.process)))
+            };
+            let mut answered = vec![false; (reads().map(|read| read.end).max().unwrap_or(0) / TENTH + 1) as usize];
+            for read in reads().filter(|read| read.is_answered()) {
+                answered[(read.end / TENTH) as usize] = true;
+            }
+            good += answered.iter().filter(|answered| **answered).count();
+            all += answered.len();
+            longest = answered
+                .split(|answered| *answered)
+                .map(<[bool]>::len)
+                .max()
+                .unwrap_or(0)
+                .max(longest);
+        }
+        (100.0 * good as f64 / all.max(1) as f64, longest as f64 / 10.0)
     }
 
     fn tell_violations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
