@@ -20,3 +20,4 @@ mod faults;
 mod fuzz;
 mod process;
 mod projections;
+mod renewal;
