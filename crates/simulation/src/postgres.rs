@@ -294,8 +294,8 @@ impl Server {
             let released = self.released.notified();
             {
                 let mut world = self.lock();
-                let holder = *world.rows.entry(id.to_owned()).or_insert(pid);
-                if holder == pid {
+                let may_write = !world.is_altered || world.rows.values().any(|holder| *holder == pid);
+                if may_write && *world.rows.entry(id.to_owned()).or_insert(pid) == pid {
                     return;
                 }
             }
@@ -389,14 +389,26 @@ impl Server {
         }
     }
 
-    /// Disables the triggers of the application's table, or has them fire again.
-    pub(crate) fn set_triggers(&self, enabled: bool) {
-        self.lock().show(self.story.now_ms(), |state| {
+    /// Disables the triggers of the application's table, or has them fire again. As any ALTER TABLE of theirs it waits for the
+    /// transactions that have written the table, and lets no other write it meanwhile.
+    pub(crate) async fn set_triggers(&self, enabled: bool) {
+        self.lock().is_altered = true;
+        loop {
+            let released = self.released.notified();
+            if self.lock().rows.is_empty() {
+                break;
+            }
+            released.await;
+        }
+        let mut world = self.lock();
+        world.is_altered = false;
+        world.show(self.story.now_ms(), |state| {
             state.is_publishing = enabled;
             state.trigger_epoch += 1;
         });
         let word = if enabled { "fire again" } else { "are disabled" };
         self.story.tell("postgres", format_args!("the triggers {word}"));
+        self.released.notify_waiters();
     }
 
     fn forget(&self, pid: i32) {

@@ -264,7 +264,7 @@ impl Session {
             Said::Pid => one(answers, Value::Int4(self.pid)),
             Said::Prune { keep } => one(answers, Value::Int8(self.server.prune(keep))),
             Said::Triggers { enabled } => {
-                self.server.set_triggers(enabled);
+                self.server.set_triggers(enabled).await;
                 tag = "ALTER TABLE";
             }
             Said::Version { id } => {
