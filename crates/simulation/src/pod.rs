@@ -74,7 +74,7 @@ impl Place {
         let readiness = Readiness::new("database", "not connected yet");
         let tasks = Tasks::new(readiness.clone(), || {});
         let clock = Clock::simulated(SteeredClock::start(self.clock_ppm.0, self.clock_ppm.1));
-        let target = self.target(server);
+        let target = target(server, &self.postgres);
         let redis = self.redis.as_ref().map(|redis| {
             let (client, settings) = redis.connect(plan, &tasks, &clock);
             (client, settings, redis.keys.clone())
@@ -133,21 +133,21 @@ impl Place {
             tasks,
         }
     }
+}
 
-    /// The primary, by way of this place's link.
-    pub(crate) fn target(&self, server: &Server) -> Target {
-        let (link, server) = (self.postgres.clone(), server.clone());
-        let dialer = Dialer::new(move || {
-            let (link, server) = (link.clone(), server.clone());
-            async move {
-                link.pass().await;
-                let (near, far) = link.open();
-                server.accept(far);
-                near
-            }
-        });
-        Target::parse("postgresql://app@primary/app")
-            .expect("a URL")
-            .through(dialer)
-    }
+/// The primary, by way of a link.
+pub(crate) fn target(server: &Server, link: &Link) -> Target {
+    let (link, server) = (link.clone(), server.clone());
+    let dialer = Dialer::new(move || {
+        let (link, server) = (link.clone(), server.clone());
+        async move {
+            link.pass().await;
+            let (near, far) = link.open();
+            server.accept(far);
+            near
+        }
+    });
+    Target::parse("postgresql://app@primary/app")
+        .expect("a URL")
+        .through(dialer)
 }

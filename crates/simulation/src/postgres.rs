@@ -1,11 +1,13 @@
 //! A model of Postgres, as far as the product and its writers rest on it: snapshots, sequences, locks, two-stage commits,
 //! notifications, crashes. It speaks the wire protocol, so that the real driver talks to it.
 //!
-//! `tests/same_as_postgres.rs` plays the same scripts on it and on a real server and compares the answers.
+//! `postgres/tests.rs` plays the same scripts on it and on a real server and compares what they answer.
 
 mod dialect;
 mod session;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod wire;
 mod world;
@@ -164,10 +166,13 @@ impl Server {
     pub(crate) fn terminate_one(&self) {
         let pids: Vec<i32> = self.lock().backends.keys().copied().collect();
         if !pids.is_empty() {
-            let pid = self.chance.one(&pids);
-            self.story.tell("postgres", format_args!("ends session {pid}"));
-            self.end(&mut self.lock(), pid);
+            self.terminate(self.chance.one(&pids));
         }
+    }
+
+    fn terminate(&self, pid: i32) {
+        self.story.tell("postgres", format_args!("ends session {pid}"));
+        self.end(&mut self.lock(), pid);
     }
 
     /// Prunes the log down to its newest `keep` rows; gives how many went.
@@ -355,15 +360,15 @@ impl Server {
 
     fn try_relay(&self, pid: i32) -> bool {
         let mut world = self.lock();
-        let is_free = !world.advisory.iter().any(is_relay);
-        if is_free {
+        let holder = world.advisory.iter().find(|lock| is_relay(lock)).map(|lock| lock.pid);
+        if holder.is_none() {
             world.advisory.push(Advisory {
                 pid,
                 class: world::LOCK_CLASS,
                 object: 2,
             });
         }
-        is_free
+        holder.is_none_or(|holder| holder == pid)
     }
 
     fn listen(&self, pid: i32, bells: mpsc::Sender<String>) {

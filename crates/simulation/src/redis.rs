@@ -1,7 +1,10 @@
 //! A model of Redis, as far as the product rests on it: values that may be old, gone or garbage, and a channel that loses,
 //! repeats and delays.
 //!
-//! `tests/same_as_redis.rs` plays the same scripts on it and on a real server and compares the answers.
+//! `redis/tests.rs` plays the same script on it and on a real server and compares what they answer.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
