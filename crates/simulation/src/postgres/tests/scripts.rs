@@ -72,7 +72,10 @@ async fn until_outstanding(feed: &FeedConnection, incarnation: Incarnation, coun
     let lock_class = feed.outset().await.unwrap().lock_class;
     let looking = async {
         loop {
-            let settled = feed.settle(incarnation, lock_class, Moment::default, || ()).await.unwrap();
+            let settled = feed
+                .settle(incarnation, lock_class, Moment::default, || ())
+                .await
+                .unwrap();
             let (_, answer) = settled.expect("the same incarnation");
             if answer.outstanding.len() == count {
                 return answer;
