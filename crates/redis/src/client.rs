@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     breaker: Mutex<Breaker>,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
+    #[cfg(feature = "simulation")]
+    pub(crate) stand_in: Option<Arc<dyn crate::simulated::StandIn>>,
 }
 
 /// Whether Redis is of use now.
@@ -107,6 +109,38 @@ impl Redis {
             breaker: Mutex::new(Breaker::new()),
             reads: Semaphore::new(READS_MAX),
             writes: Semaphore::new(WRITES_MAX),
+            #[cfg(feature = "simulation")]
+            stand_in: None,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Sends every command to `stand_in`, and connects to nothing.
+    ///
+    /// # Errors
+    /// The settings name no usable Redis.
+    #[cfg(feature = "simulation")]
+    pub fn standing_in(
+        stand_in: Arc<dyn crate::simulated::StandIn>,
+        settings: &RedisSettings,
+        tasks: &Tasks,
+        clock: &Clock,
+    ) -> Result<Self, RedisError> {
+        let (target, builder) = builder(settings)?;
+        let shared = Shared {
+            clients: Vec::new(),
+            next: AtomicUsize::new(0),
+            builder,
+            target,
+            settings: settings.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            breaker: Mutex::new(Breaker::new()),
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+            stand_in: Some(stand_in),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -151,6 +185,10 @@ impl Redis {
     /// Makes one more connection, kept like the others, for a subscription.
     pub(crate) fn new_client(&self) -> Result<Client, RedisError> {
         let client = build(&self.shared.builder, &self.shared.target)?;
+        #[cfg(feature = "simulation")]
+        if self.shared.stand_in.is_some() {
+            return Ok(client);
+        }
         self.shared.tasks.spawn(
             "redis.subscription",
             keep_connected(client.clone(), self.shared.tasks.clone()),

@@ -14,6 +14,7 @@ mod network;
 mod story;
 
 mod postgres;
+mod redis;
 
 mod plan;
 mod pod;

@@ -31,6 +31,12 @@ pub(crate) struct Plan {
     pub(crate) log_rows_kept: u64,
     /// Slots of the table of tags.
     pub(crate) tag_slots: u64,
+    /// Whether there is a Redis, and whether what lies in it is sealed.
+    pub(crate) redis: Option<Sealed>,
+    /// How long a read of L2 may take.
+    pub(crate) redis_budget_ms: u64,
+    /// How often, in a hundred, a message on the channel is lost, and how often it is told twice.
+    pub(crate) lossy_percent: u64,
     /// How long a message takes.
     pub(crate) delay_ms: RangeInclusive<u64>,
     /// Between two reads of one reader.
@@ -45,6 +51,13 @@ pub(crate) struct Plan {
     pub(crate) span_ms: u64,
     /// How far clocks may be steered, in millionths.
     pub(crate) steering_ppm: u64,
+}
+
+/// Whether values and broadcasts are sealed with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    Yes,
+    No,
 }
 
 /// Something that goes wrong.
@@ -72,10 +85,18 @@ pub(crate) enum Fault {
     Prune,
     /// Triggers are disabled for a while.
     Triggers,
+    /// Messages between a pod and Redis are held back for a while.
+    RedisPartition,
+    /// Redis is restarted, and empty.
+    RedisRestart,
+    /// Redis forgets its last writes.
+    RedisRewind,
+    /// Redis is full of garbage and of other keys' values.
+    RedisScramble,
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Partition,
         Self::Cut,
         Self::Slow,
@@ -87,6 +108,10 @@ impl Fault {
         Self::Restart,
         Self::Prune,
         Self::Triggers,
+        Self::RedisPartition,
+        Self::RedisRestart,
+        Self::RedisRewind,
+        Self::RedisScramble,
     ];
 
     /// Its word in the story.
@@ -103,6 +128,10 @@ impl Fault {
             Self::Restart => "restart",
             Self::Prune => "prune",
             Self::Triggers => "triggers",
+            Self::RedisPartition => "redis partition",
+            Self::RedisRestart => "redis restart",
+            Self::RedisRewind => "redis rewind",
+            Self::RedisScramble => "redis scramble",
         }
     }
 }
@@ -123,6 +152,9 @@ impl Plan {
             bound_ms: chance.one(&[100, 400]),
             statement_limit_ms: chance.one(&[100, 300]),
             log_rows_kept: chance.one(&[1, 3, 20]),
+            redis: chance.one(&[None, Some(Sealed::Yes), Some(Sealed::Yes), Some(Sealed::No)]),
+            redis_budget_ms: chance.one(&[5, 50]),
+            lossy_percent: chance.one(&[0, 0, 10, 30]),
             tag_slots: chance.one(&[1, 8, 1_024]),
             delay_ms: chance.one(&[0..=1, 0..=3, 1..=10, 0..=20]),
             read_pause_ms: chance.one(&[0..=5, 0..=20, 10..=60]),

@@ -1,11 +1,13 @@
 //! A model of Postgres, as far as the product and its writers rest on it: snapshots, sequences, locks, two-stage commits,
 //! notifications, crashes. It speaks the wire protocol, so that the real driver talks to it.
 //!
-//! `tests/same_as_postgres.rs` plays the same scripts on it and on a real server and compares the answers.
+//! `postgres/tests.rs` plays the same scripts on it and on a real server and compares what they answer.
 
 mod dialect;
 mod session;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod wire;
 mod world;
@@ -164,10 +166,13 @@ impl Server {
     pub(crate) fn terminate_one(&self) {
         let pids: Vec<i32> = self.lock().backends.keys().copied().collect();
         if !pids.is_empty() {
-            let pid = self.chance.one(&pids);
-            self.story.tell("postgres", format_args!("ends session {pid}"));
-            self.end(&mut self.lock(), pid);
+            self.terminate(self.chance.one(&pids));
         }
+    }
+
+    fn terminate(&self, pid: i32) {
+        self.story.tell("postgres", format_args!("ends session {pid}"));
+        self.end(&mut self.lock(), pid);
     }
 
     /// Prunes the log down to its newest `keep` rows; gives how many went.
@@ -294,8 +299,8 @@ impl Server {
             let released = self.released.notified();
             {
                 let mut world = self.lock();
-                let holder = *world.rows.entry(id.to_owned()).or_insert(pid);
-                if holder == pid {
+                let may_write = !world.is_altered || world.rows.values().any(|holder| *holder == pid);
+                if may_write && *world.rows.entry(id.to_owned()).or_insert(pid) == pid {
                     return;
                 }
             }
@@ -355,15 +360,15 @@ impl Server {
 
     fn try_relay(&self, pid: i32) -> bool {
         let mut world = self.lock();
-        let is_free = !world.advisory.iter().any(is_relay);
-        if is_free {
+        let holder = world.advisory.iter().find(|lock| is_relay(lock)).map(|lock| lock.pid);
+        if holder.is_none() {
             world.advisory.push(Advisory {
                 pid,
                 class: world::LOCK_CLASS,
                 object: 2,
             });
         }
-        is_free
+        holder.is_none_or(|holder| holder == pid)
     }
 
     fn listen(&self, pid: i32, bells: mpsc::Sender<String>) {
@@ -389,14 +394,26 @@ impl Server {
         }
     }
 
-    /// Disables the triggers of the application's table, or has them fire again.
-    pub(crate) fn set_triggers(&self, enabled: bool) {
-        self.lock().show(self.story.now_ms(), |state| {
+    /// Disables the triggers of the application's table, or has them fire again. As any ALTER TABLE of theirs it waits for the
+    /// transactions that have written the table, and lets no other write it meanwhile.
+    pub(crate) async fn set_triggers(&self, enabled: bool) {
+        self.lock().is_altered = true;
+        loop {
+            let released = self.released.notified();
+            if self.lock().rows.is_empty() {
+                break;
+            }
+            released.await;
+        }
+        let mut world = self.lock();
+        world.is_altered = false;
+        world.show(self.story.now_ms(), |state| {
             state.is_publishing = enabled;
             state.trigger_epoch += 1;
         });
         let word = if enabled { "fire again" } else { "are disabled" };
         self.story.tell("postgres", format_args!("the triggers {word}"));
+        self.released.notify_waiters();
     }
 
     fn forget(&self, pid: i32) {

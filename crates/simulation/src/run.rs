@@ -12,6 +12,7 @@ use std::{
 
 use neverstale_cache::Level;
 use neverstale_flavour::Flavour;
+use neverstale_wire::KeyRing;
 use ring::digest::{SHA256, digest};
 use tokio::{
     runtime::Builder,
@@ -23,9 +24,10 @@ use crate::{
     faults::Nemesis,
     judge::Judge,
     network::Link,
-    plan::Plan,
-    pod::Place,
+    plan::{Plan, Sealed},
+    pod::{Place, Redis},
     postgres::{Person, Server},
+    redis::Store,
     story::Story,
     workload::Scene,
 };
@@ -128,9 +130,16 @@ fn persons(plan: &Plan, chance: &Chance) -> BTreeMap<String, Person> {
 fn stage(scene: &Scene, flavour: &Arc<Flavour>, chance: &Chance) -> Nemesis {
     let plan = &scene.plan;
     let link = || Link::new(plan.delay_ms.clone(), chance.fork());
+    let store = Store::new(plan.lossy_percent, chance.fork(), scene.story.clone());
+    let redis = |sealed| Redis {
+        store: store.clone(),
+        link: link(),
+        keys: (sealed == Sealed::Yes).then(|| KeyRing::parse(&"5a".repeat(32)).expect("a key of 32 bytes")),
+    };
     let place = |name| Place {
         name,
         postgres: link(),
+        redis: plan.redis.map(redis),
         clock_ppm: (plan.steer(chance), plan.steer(chance)),
     };
     let places: Vec<Place> = ["pod1", "pod2", "pod3"]
@@ -160,6 +169,9 @@ async fn recover(scene: &Scene, nemesis: &Nemesis) {
     for (at, place) in nemesis.places.iter().enumerate() {
         place.postgres.heal();
         place.postgres.slow(scene.plan.delay_ms.clone());
+        if let Some(redis) = &place.redis {
+            redis.link.heal();
+        }
         nemesis.pods.lock().expect("nobody panics while starting")[at]
             .tasks
             .gate()

@@ -20,3 +20,4 @@ mod fuzz;
 mod jepsen;
 mod process;
 mod projections;
+mod renewal;

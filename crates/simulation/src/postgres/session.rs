@@ -262,9 +262,13 @@ impl Session {
             Said::Boot => self.server.boot(false),
             Said::BeginAnew => self.server.boot(true),
             Said::Pid => one(answers, Value::Int4(self.pid)),
+            Said::Terminate { pid } => {
+                self.server.terminate(pid);
+                one(answers, Value::Bool(true));
+            }
             Said::Prune { keep } => one(answers, Value::Int8(self.server.prune(keep))),
             Said::Triggers { enabled } => {
-                self.server.set_triggers(enabled);
+                self.server.set_triggers(enabled).await;
                 tag = "ALTER TABLE";
             }
             Said::Version { id } => {

@@ -106,6 +106,8 @@ pub(crate) struct World {
     pub(super) advisory: Vec<Advisory>,
     /// Rows locked by writers.
     pub(super) rows: BTreeMap<String, i32>,
+    /// Somebody alters the table, or waits to do so.
+    pub(super) is_altered: bool,
     /// Who holds the order lock, and who waits for it behind.
     pub(super) order: VecDeque<i32>,
     /// Commit records on their way to the disk.
@@ -145,6 +147,7 @@ impl World {
             backends: BTreeMap::new(),
             advisory: Vec::new(),
             rows: BTreeMap::new(),
+            is_altered: false,
             order: VecDeque::new(),
             flushing: BTreeMap::new(),
         }
