@@ -60,7 +60,7 @@ impl Failure {
     pub(crate) fn of_listener(error: impl Into<anyhow::Error>, setting: &str) -> Self {
         let error = error.into();
         let refused = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-        let is_file = error.chain().any(|cause| cause.is::<FileError>());
+        let is_file = error.chain().any(<dyn std::error::Error>::is::<FileError>);
         match refused.map(io::Error::kind) {
             Some(kind) if !is_file && kind != ErrorKind::InvalidInput => Self {
                 exit: Exit::Failed,

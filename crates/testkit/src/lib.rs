@@ -12,6 +12,7 @@
 mod http;
 mod link;
 mod owui;
+mod pgbouncer;
 mod postgres;
 mod provision;
 mod redis;
@@ -22,8 +23,9 @@ mod supervisor;
 pub use http::{Answer, Client, EventLines, Target};
 pub use link::Link;
 pub use owui::{Application, Population, api_key, group_id, user_email, user_id};
+pub use pgbouncer::PgBouncer;
 pub use postgres::{Database, Postgres};
 pub use provision::{PostgresVersion, Provisioned, postgres_binaries, redis_server};
-pub use redis::Redis;
+pub use redis::{MovingSlot, Redis, RedisCluster, RedisSentinel};
 pub use scratch::{Scratch, free_port, target_directory, workspace};
 pub use sidecar::{Sidecar, SidecarOptions, command, neverstale, run, run_binary};

@@ -1,5 +1,8 @@
 //! A throw-away Redis on a loopback port, with nothing on disk.
 
+mod cluster;
+mod sentinel;
+
 use std::{
     ffi::OsStr,
     fmt::Write as _,
@@ -14,6 +17,9 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
+
+pub use cluster::{MovingSlot, RedisCluster};
+pub use sentinel::RedisSentinel;
 
 use crate::{
     provision::redis_server,
@@ -126,37 +132,7 @@ impl Redis {
 
     /// Runs a command whose answer is a simple string, a number, a bulk string (absent: the empty text) or an array of those (one a line).
     pub async fn command(&self, words: &[&str]) -> Result<String> {
-        let mut stream = BufReader::new(
-            TcpStream::connect(("127.0.0.1", self.port))
-                .await
-                .context("connect to Redis")?,
-        );
-        let mut request = format!("*{}\r\n", words.len());
-        for word in words {
-            write!(request, "${}\r\n{word}\r\n", word.len())?;
-        }
-        stream.write_all(request.as_bytes()).await?;
-        let mut left = 1_usize;
-        let mut lines = Vec::new();
-        while left > 0 {
-            left -= 1;
-            let mut head = String::new();
-            ensure!(stream.read_line(&mut head).await? > 0, "Redis closed the connection");
-            let (kind, rest) = head.trim_end().split_at(1);
-            match kind {
-                "+" | ":" => lines.push(rest.to_owned()),
-                "$" if rest == "-1" => lines.push(String::new()),
-                "$" => {
-                    let mut body = vec![0; rest.parse::<usize>()? + 2];
-                    stream.read_exact(&mut body).await?;
-                    body.truncate(body.len() - 2);
-                    lines.push(String::from_utf8_lossy(&body).into_owned());
-                }
-                "*" => left += rest.parse::<usize>()?,
-                _ => bail!("Redis refused `{}`: {rest}", words.join(" ")),
-            }
-        }
-        Ok(lines.join("\n"))
+        ask(self.port, words).await
     }
 
     async fn launch(&self) -> Result<()> {
@@ -212,6 +188,40 @@ impl Redis {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
     }
+}
+
+/// Runs one command on a connection of its own.
+async fn ask(port: u16, words: &[&str]) -> Result<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .context("connect to Redis")?;
+    let mut stream = BufReader::new(stream);
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        write!(request, "${}\r\n{word}\r\n", word.len())?;
+    }
+    stream.write_all(request.as_bytes()).await?;
+    let mut left = 1_usize;
+    let mut lines = Vec::new();
+    while left > 0 {
+        left -= 1;
+        let mut head = String::new();
+        ensure!(stream.read_line(&mut head).await? > 0, "Redis closed the connection");
+        let (kind, rest) = head.trim_end().split_at(1);
+        match kind {
+            "+" | ":" => lines.push(rest.to_owned()),
+            "$" if rest == "-1" => lines.push(String::new()),
+            "$" => {
+                let mut body = vec![0; rest.parse::<usize>()? + 2];
+                stream.read_exact(&mut body).await?;
+                body.truncate(body.len() - 2);
+                lines.push(String::from_utf8_lossy(&body).into_owned());
+            }
+            "*" => left += rest.parse::<usize>()?,
+            _ => bail!("Redis refused `{}`: {rest}", words.join(" ")),
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 #[cfg(test)]
