@@ -19,6 +19,7 @@ mod redis;
 mod scratch;
 mod sidecar;
 mod supervisor;
+mod wall_clock;
 
 pub use http::{Answer, Client, EventLines, Target};
 pub use link::Link;
@@ -29,3 +30,4 @@ pub use provision::{PostgresVersion, Provisioned, postgres_binaries, redis_serve
 pub use redis::{MovingSlot, Redis, RedisCluster, RedisSentinel};
 pub use scratch::{Scratch, free_port, target_directory, workspace};
 pub use sidecar::{Sidecar, SidecarOptions, command, neverstale, run, run_binary};
+pub use wall_clock::WallClock;

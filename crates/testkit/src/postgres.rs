@@ -29,6 +29,7 @@ use crate::{
     provision::{PostgresVersion, postgres_binaries},
     scratch::{Scratch, User, free_port},
     supervisor::{Ending, Recipe, Supervised},
+    wall_clock::WallClock,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -44,6 +45,7 @@ pub struct Postgres {
     binaries: PathBuf,
     port: u16,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     user: Option<User>,
     process: Mutex<Option<Supervised>>,
     /// `None`: somebody else's server, which we must not stop.
@@ -53,12 +55,25 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with further settings, such as `[("fsync", "off")]`; by default `fsync` is on and 200 clients may connect.
     pub async fn start(version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(version, settings, Vec::new()).await
+    }
+
+    /// Starts a server that lives by a clock of the test's.
+    pub async fn start_by(clock: &WallClock, version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(version, settings, clock.environment()).await
+    }
+
+    async fn start_with(
+        version: PostgresVersion,
+        settings: &[(&str, &str)],
+        environment: Vec<(String, String)>,
+    ) -> Result<Self> {
         let binaries = postgres_binaries(version)?.path;
         let user = User::for_servers()?;
         let home = Scratch::of(user)?;
         let binaries = cluster::reachable_binaries(&binaries, user)?;
         cluster::create(&binaries, user, &home.path().join("data"))?;
-        Self::start_in(version, binaries, user, home, settings).await
+        Self::start_in(version, binaries, user, home, settings, environment).await
     }
 
     /// The server that this test process shares: `cargo xtask test` gives all processes one, otherwise it is started at the first call.
@@ -80,6 +95,7 @@ impl Postgres {
             binaries,
             port,
             settings: Vec::new(),
+            environment: Vec::new(),
             user: None,
             process: Mutex::new(None),
             home: None,
@@ -92,6 +108,7 @@ impl Postgres {
         user: Option<User>,
         home: Scratch,
         settings: &[(&str, &str)],
+        environment: Vec<(String, String)>,
     ) -> Result<Self> {
         let settings = settings
             .iter()
@@ -102,6 +119,7 @@ impl Postgres {
             binaries,
             port: free_port()?,
             settings,
+            environment,
             user,
             process: Mutex::new(None),
             home: Some(home),
@@ -232,7 +250,16 @@ impl Postgres {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        Self::start_in(self.version, self.binaries.clone(), self.user, home, &settings).await
+        let environment = self.environment.clone();
+        Self::start_in(
+            self.version,
+            self.binaries.clone(),
+            self.user,
+            home,
+            &settings,
+            environment,
+        )
+        .await
     }
 
     /// Promotes a standby and waits until it takes writes.
@@ -265,9 +292,14 @@ impl Postgres {
         let home = self.home.as_ref().context("start a server that is shared")?.path();
         let words = self.command_line(home);
         let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        let ours = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let environment: Vec<_> = ours.chain([("LC_ALL", "C")]).collect();
         let process = Supervised::start(&Recipe {
             command: &words,
-            environment: &[("LC_ALL", "C")],
+            environment: &environment,
             bare: true,
             user: self.user,
             home,

