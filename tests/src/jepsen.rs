@@ -117,15 +117,8 @@ impl Options {
 
 /// Sets the stage, lets everybody play, heals, and judges.
 pub async fn run(options: &Options) -> Result<Report> {
-    let mut families = options.families()?;
+    let families = options.families()?;
     let stage = Arc::new(Stage::set(options.without.as_deref()).await?);
-    if stage.wall_clock.is_none() && families.contains(&"clock") {
-        println!("the wall clock is left alone, because libfaketime is not installed");
-        families.retain(|family| *family != "clock");
-    }
-    if stage.pooler.is_none() {
-        println!("writers have a pool of their own, because PgBouncer is not installed");
-    }
     let play = Play::begin(options, &stage);
     let problems = play.until_the_end(&families, options).await?;
     let history = play.history().await?;
@@ -275,8 +268,7 @@ impl Play {
         processes.extend(WRITERS.iter().enumerate().map(|(number, session)| {
             let how = match session {
                 Session::Own => "own session",
-                Session::Pooled if self.stage.pooler.is_some() => "PgBouncer",
-                Session::Pooled => "pool",
+                Session::Pooled => "PgBouncer",
             };
             format!("writer {} ({how})", number + 1)
         }));

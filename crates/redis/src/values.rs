@@ -187,7 +187,9 @@ impl Redis {
                 (ttl.as_millis().max(1) as i64).into(),
             ]
         };
-        let command = |name: &'static str| CustomCommand::new_static(name, ClusterHash::Offset(2), false);
+        // The slot itself: of a command that it does not know the client takes the first argument for the key, the script here.
+        let slot = ClusterHash::from(key);
+        let command = |name: &'static str| CustomCommand::new_static(name, slot.clone(), false);
         self.ask(
             async |client| match client.custom(command("EVALSHA"), arguments(&PUT_SHA)).await {
                 // After a restart or a failover the server does not have the script yet.

@@ -29,6 +29,7 @@ use crate::{
     provision::{PostgresVersion, postgres_binaries},
     scratch::{Scratch, User, free_port},
     supervisor::{Ending, Recipe, Supervised},
+    wall_clock::WallClock,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -55,11 +56,15 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with further settings, such as `[("fsync", "off")]`; by default `fsync` is on and 200 clients may connect.
     pub async fn start(version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::start_in_environment(version, settings, &[]).await
+        Self::start_under(version, settings, &[]).await
     }
 
-    /// Starts a server whose processes, and those of its standbys, have further variables in their environment, such as a [`WallClock`](crate::WallClock)'s.
-    pub async fn start_in_environment(
+    /// Starts a server that lives by a clock of the test's, with its standbys.
+    pub async fn start_by(clock: &WallClock, version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_under(version, settings, &clock.environment()).await
+    }
+
+    async fn start_under(
         version: PostgresVersion,
         settings: &[(&str, &str)],
         environment: &[(String, String)],

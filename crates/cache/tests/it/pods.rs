@@ -78,6 +78,11 @@ impl World {
 
     /// A pod that is not waited for.
     pub(crate) fn start(&self, url: &str, redis_url: Option<&str>) -> Pod {
+        self.start_by(Clock::system(), url, redis_url)
+    }
+
+    /// The same by a clock of the test's.
+    pub(crate) fn start_by(&self, clock: Clock, url: &str, redis_url: Option<&str>) -> Pod {
         let metrics = Arc::new(Metrics::new("test"));
         let readiness = Readiness::new("starting", "the test has not begun");
         readiness.set("starting", None);
@@ -85,7 +90,6 @@ impl World {
         let tasks = Tasks::new(readiness.clone(), || {});
         let target = Target::parse(url).unwrap();
         let limit = Duration::from_millis(1_000);
-        let clock = Clock::system();
         let redis = redis_url.map(|url| {
             let settings = RedisSettings {
                 url: Some(Secret::from(url)),
