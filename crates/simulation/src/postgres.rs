@@ -129,37 +129,49 @@ impl Server {
         self.world.lock().expect("nobody panics while holding the server")
     }
 
-    /// Crashes: transactions under way are gone, or committed if the disk had them; the unlogged table is empty.
-    pub(crate) fn crash(&self) {
-        let mut world = self.lock();
-        let flushed: Vec<_> = std::mem::take(&mut world.flushing).into_values().collect();
-        self.end_all(&mut world);
-        for commit in flushed {
-            if self.chance.percent(50) {
-                let row = commit.row.as_ref().map_or(0, |row| row.position);
-                self.story
-                    .tell("postgres", format_args!("recovers commit {row} from its log"));
-                world.show_commit(self.story.now_ms(), commit);
-            }
-        }
-        world.intent += self.chance.among(0..=SEQUENCE_AHEAD_MAX);
-        world.position += self.chance.among(0..=SEQUENCE_AHEAD_MAX);
-        world.show(self.story.now_ms(), |state| state.boot = None);
+    /// Crashes; says whether commits are lost that had been visible.
+    pub(crate) fn crash(&self) -> bool {
         self.story.tell("postgres", "crashes");
+        let mut world = self.lock();
+        let flushing = std::mem::take(&mut world.flushing).into_values().next();
+        self.end_all(&mut world);
+        // A commit on its way to the disk has reached it or not; with it, all that came before.
+        let flushed = flushing.filter(|_| self.chance.percent(50));
+        let is_lost = flushed.is_none() && world.durable + 1 < world.visible.len();
+        world.crashed = Some(flushed);
+        is_lost
     }
 
     /// Is shut down in order.
     pub(crate) fn stop(&self) {
+        self.story.tell("postgres", "is shut down");
         let mut world = self.lock();
         self.end_all(&mut world);
         world.starts += 1;
-        self.story.tell("postgres", "is shut down");
+        world.show(self.story.now_ms(), |_| {});
     }
 
-    /// Is up again.
+    /// Is up again; after a crash what is not on disk is gone, and the unlogged table is empty.
     pub(crate) fn come_back(&self) {
-        self.lock().is_up = true;
-        self.story.tell("postgres", "is up");
+        let mut world = self.lock();
+        world.is_up = true;
+        if let Some(flushed) = world.crashed.take() {
+            let at_ms = self.story.now_ms();
+            match flushed {
+                Some(commit) => world.show_commit(at_ms, commit),
+                None => world.lose(at_ms),
+            }
+            // A sequence is logged ahead of what was drawn; what was drawn after the last record on disk is drawn again.
+            let state = world.snapshot();
+            let intent = state.log.iter().filter_map(|row| row.intent).max().unwrap_or(1);
+            world.intent = self.chance.among(intent..=world.intent + SEQUENCE_AHEAD_MAX);
+            world.position = self
+                .chance
+                .among(state.newest().max(1)..=world.position + SEQUENCE_AHEAD_MAX);
+            world.show(at_ms, |state| state.boot = None);
+        }
+        self.story
+            .tell("postgres", format_args!("is up, at {}", world.snapshot().newest()));
     }
 
     /// Ends one session.

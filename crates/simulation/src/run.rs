@@ -140,7 +140,7 @@ fn stage(scene: &Scene, flavour: &Arc<Flavour>, chance: &Chance) -> Nemesis {
         name,
         postgres: link(),
         redis: plan.redis.map(redis),
-        clock_ppm: (plan.steer(chance), plan.steer(chance)),
+        clock_ppm: plan.steer_both(chance),
     };
     let places: Vec<Place> = ["pod1", "pod2", "pod3"]
         .into_iter()

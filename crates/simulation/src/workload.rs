@@ -189,6 +189,12 @@ impl Scene {
             }
             if session.is_none() {
                 session = connect(&link, &self.server).await;
+                if let Some(client) = session
+                    .as_ref()
+                    .filter(|_| chance.percent(self.plan.asynchronous_percent))
+                {
+                    let _ = client.batch_execute("SET synchronous_commit = off").await;
+                }
             }
             let Some(client) = &session else { continue };
             let Some(_writing) = self.begin_writing() else { continue };
