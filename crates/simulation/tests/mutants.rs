@@ -9,7 +9,7 @@ use neverstale_simulation::{flavour, run, run_many};
 /// Seeds in which a mutant must be found.
 const SEEDS: u64 = 600;
 
-const MUTANTS: [Safeguard; 17] = [
+const MUTANTS: [Safeguard; 25] = [
     Safeguard::CommitWait,
     Safeguard::IntentHeeded,
     Safeguard::LeaseExceptions,
@@ -27,6 +27,14 @@ const MUTANTS: [Safeguard; 17] = [
     Safeguard::L2Judged,
     Safeguard::L2Key,
     Safeguard::BootClock,
+    Safeguard::RawClock,
+    Safeguard::BootId,
+    Safeguard::TriggerEpoch,
+    Safeguard::ForeignFence,
+    Safeguard::StampIncarnation,
+    Safeguard::StalenessBound,
+    Safeguard::UnnamedWriter,
+    Safeguard::OrderLock,
 ];
 
 #[test]

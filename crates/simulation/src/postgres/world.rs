@@ -105,8 +105,8 @@ pub(crate) struct World {
     /// Counts starts of the postmaster.
     pub(super) starts: u64,
     pub(super) is_up: bool,
-    /// It has crashed; with the commit that had reached the disk and was not visible yet.
-    pub(super) crashed: Option<Option<Commit>>,
+    /// What the disk holds after a crash, until it is recovered.
+    pub(super) crashed: Option<Disk>,
     pub(super) next_pid: i32,
     pub(super) backends: BTreeMap<i32, Backend>,
     pub(super) advisory: Vec<Advisory>,
@@ -118,6 +118,15 @@ pub(crate) struct World {
     pub(super) order: VecDeque<i32>,
     /// Commit records on their way to the disk.
     pub(super) flushing: BTreeMap<i32, Commit>,
+}
+
+/// What a crash has left on disk.
+#[derive(Debug)]
+pub(super) enum Disk {
+    /// Everything, and this commit that was not visible yet.
+    AndMore(Commit),
+    /// All that is durable.
+    Durable,
 }
 
 /// What a transaction changes when it becomes visible.
