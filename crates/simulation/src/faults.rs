@@ -51,7 +51,13 @@ impl Nemesis {
         let span = |most| Duration::from_millis(self.chance.among(1..=most));
         if matches!(
             fault,
-            Fault::Partition | Fault::RedisPartition | Fault::Cut | Fault::Slow | Fault::Pause | Fault::Kill
+            Fault::Partition
+                | Fault::RedisPartition
+                | Fault::Cut
+                | Fault::Slow
+                | Fault::Suspend
+                | Fault::Pause
+                | Fault::Kill
         ) {
             self.scene
                 .story
@@ -73,6 +79,14 @@ impl Nemesis {
                 gate.shut();
                 self.later(span(400), place, move |_| gate.open());
             }
+            Fault::Suspend => {
+                let (pod, span) = (self.pod(at), span(400));
+                pod.tasks.gate().shut();
+                self.later(span, place, move |_| {
+                    pod.clock.was_suspended(span);
+                    pod.tasks.gate().open();
+                });
+            }
             Fault::Kill => {
                 let pod = self.start(at);
                 let killed = std::mem::replace(&mut self.pods.lock().expect("nobody panics while starting")[at], pod);
@@ -85,8 +99,13 @@ impl Nemesis {
             Fault::WriterCut => self.chance.one(&self.writers).cut(),
             Fault::Terminate => server.terminate_one(),
             Fault::Crash => {
-                server.crash();
-                sleep(span(200)).await;
+                // Who may still hold a lease can't know of a loss (docs/CONSISTENCY.md): a recovery takes longer than that.
+                let lease = if server.crash() {
+                    self.scene.plan.lease_ms * 5 / 4
+                } else {
+                    0
+                };
+                sleep(Duration::from_millis(lease) + span(200)).await;
                 server.come_back();
             }
             Fault::Restart => {
@@ -103,6 +122,7 @@ impl Nemesis {
             }
             Fault::RedisRestart => self.on_redis(|redis| redis.store.restart()),
             Fault::RedisRewind => self.on_redis(|redis| redis.store.rewind()),
+            Fault::RedisForge => self.on_redis(|redis| redis.store.forge(server)),
             Fault::RedisScramble => self.on_redis(|redis| redis.store.scramble()),
             Fault::Triggers => self.disable_triggers(span(300)).await,
         }

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     /// For how long it may.
     pub(crate) span_ms: u64,
+    /// How many, in a hundred, of the writers do not wait for the disk.
+    pub(crate) asynchronous_percent: u64,
     /// How far clocks may be steered, in millionths.
     pub(crate) steering_ppm: u64,
 }
@@ -71,6 +73,8 @@ pub(crate) enum Fault {
     Slow,
     /// A pod stands still for a while.
     Pause,
+    /// A pod's machine is suspended for a while: its raw clock stands still, its boot clock does not.
+    Suspend,
     /// A pod is killed and started again.
     Kill,
     /// A writer's streams end.
@@ -91,16 +95,19 @@ pub(crate) enum Fault {
     RedisRestart,
     /// Redis forgets its last writes.
     RedisRewind,
+    /// Somebody without the key publishes what never happened.
+    RedisForge,
     /// Redis is full of garbage and of other keys' values.
     RedisScramble,
 }
 
 impl Fault {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Partition,
         Self::Cut,
         Self::Slow,
         Self::Pause,
+        Self::Suspend,
         Self::Kill,
         Self::WriterCut,
         Self::Terminate,
@@ -111,6 +118,7 @@ impl Fault {
         Self::RedisPartition,
         Self::RedisRestart,
         Self::RedisRewind,
+        Self::RedisForge,
         Self::RedisScramble,
     ];
 
@@ -121,6 +129,7 @@ impl Fault {
             Self::Cut => "cut",
             Self::Slow => "slow",
             Self::Pause => "pause",
+            Self::Suspend => "suspend",
             Self::Kill => "kill",
             Self::WriterCut => "writer cut",
             Self::Terminate => "terminate",
@@ -131,6 +140,7 @@ impl Fault {
             Self::RedisPartition => "redis partition",
             Self::RedisRestart => "redis restart",
             Self::RedisRewind => "redis rewind",
+            Self::RedisForge => "redis forge",
             Self::RedisScramble => "redis scramble",
         }
     }
@@ -165,6 +175,7 @@ impl Plan {
                 .filter(|_| lively && chance.percent(often))
                 .collect(),
             span_ms: chance.among(1_000..=3_000),
+            asynchronous_percent: chance.one(&[0, 0, 50]),
             steering_ppm: chance.one(&[0, 20_000, 80_000]),
         }
     }
@@ -178,6 +189,14 @@ impl Plan {
             clock_ppm: self.steer(chance),
             steps_percent: chance.one(&[0, 0, 20]),
         }
+    }
+
+    /// How far a pod's two clocks are steered. Where no machine is suspended, somebody may have slowed the boot clock down by
+    /// more than a lease's margin allows for; then the raw one must end the lease.
+    pub(crate) fn steer_both(&self, chance: &Chance) -> (i64, i64) {
+        let is_wild = !self.faults.contains(&Fault::Suspend) && chance.percent(15);
+        let boot = if is_wild { -400_000 } else { self.steer(chance) };
+        (boot, self.steer(chance))
     }
 
     /// How far one clock is steered.

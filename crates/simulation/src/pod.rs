@@ -28,6 +28,8 @@ pub(crate) struct Pod {
     pub(crate) router: Arc<Router>,
     /// All of its tasks.
     pub(crate) tasks: Tasks,
+    /// What its leases are counted on.
+    pub(crate) clock: SteeredClock,
 }
 
 /// Where a sidecar runs: what stays when it is started again.
@@ -73,7 +75,8 @@ impl Place {
         let metrics = Arc::new(Metrics::new("simulated"));
         let readiness = Readiness::new("database", "not connected yet");
         let tasks = Tasks::new(readiness.clone(), || {});
-        let clock = Clock::simulated(SteeredClock::start(self.clock_ppm.0, self.clock_ppm.1));
+        let steered = SteeredClock::start(self.clock_ppm.0, self.clock_ppm.1);
+        let clock = Clock::simulated(steered.clone());
         let target = target(server, &self.postgres);
         let redis = self.redis.as_ref().map(|redis| {
             let (client, settings) = redis.connect(plan, &tasks, &clock);
@@ -132,6 +135,7 @@ impl Place {
             cache,
             router: Arc::new(router),
             tasks,
+            clock: steered,
         }
     }
 }

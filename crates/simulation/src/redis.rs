@@ -13,14 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use neverstale_coherence::Position;
 use neverstale_redis::{
-    L2Miss, Received,
+    L2Miss, Received, RedisSettings,
     simulated::{Asking, StandIn},
 };
+use neverstale_wire::{BroadcastCodec, Invalidation};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{chance::Chance, network::Link, story::Story};
+use crate::{chance::Chance, network::Link, postgres::Server, story::Story};
 
 /// Digits before an envelope.
 const DIGITS: usize = 20;
@@ -98,6 +100,24 @@ impl Store {
         }
         self.story
             .tell("redis", "is full of garbage, and of other keys' values");
+    }
+
+    /// Has a stranger say that nothing has happened up to a position that is still to come.
+    pub(crate) fn forge(&self, server: &Server) {
+        let now = server.lock().visible.last().cloned();
+        let Some((now, incarnation)) = now.and_then(|now| Some((now.clone(), now.incarnation?))) else {
+            return;
+        };
+        let forged = Invalidation {
+            incarnation,
+            previous_position: Position(0),
+            position: Position(now.state.newest() + self.chance.among(1..=3)),
+            rows: Vec::new(),
+        };
+        let channel = RedisSettings::default().channel();
+        self.publish(&BroadcastCodec::new(None, channel).write(&forged).into());
+        self.story
+            .tell("redis", format_args!("hears a stranger speak of {}", forged.position.0));
     }
 
     /// Gives what lies under a key.

@@ -198,6 +198,10 @@ impl Session {
         is("row_security", "off") && is("search_path", "pg_catalog")
     }
 
+    pub(super) fn is_synchronous(&self) -> bool {
+        self.settings.get("synchronous_commit").is_none_or(|set| set != "off")
+    }
+
     /// A text of several statements is one transaction, unless it says otherwise.
     async fn query(&mut self, text: &str, answers: &mut Answers) {
         let was_open = self.transaction.is_some();

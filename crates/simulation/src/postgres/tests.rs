@@ -41,7 +41,7 @@ fn commits_with_a_lease_are_announced_alike() {
 
 #[test]
 fn a_writer_that_is_ended_in_its_commit_leaves_the_same_behind() {
-    same(300, false, scripts::ended_writer);
+    same(2_000, false, scripts::ended_writer);
 }
 
 #[test]

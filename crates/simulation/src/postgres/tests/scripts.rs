@@ -77,7 +77,9 @@ async fn until_outstanding(feed: &FeedConnection, incarnation: Incarnation, coun
                 .await
                 .unwrap();
             let (_, answer) = settled.expect("the same incarnation");
-            if answer.outstanding.len() == count {
+            // The newest intent is read before the locks, so a writer that has just come shows in these alone.
+            let is_told = answer.outstanding.iter().all(|low| u64::from(*low) <= answer.intent.0);
+            if answer.outstanding.len() == count && is_told {
                 return answer;
             }
             sleep(Duration::from_millis(5)).await;
