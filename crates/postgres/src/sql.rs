@@ -173,7 +173,7 @@ fn incarnation(tables: &[String], partitioned: &[String]) -> String {
     let epoch = if stands(Safeguard::TriggerEpoch) {
         "concat(g.oid, ':', g.xmin, g.tgenabled)"
     } else {
-        "''"
+        "NULL::text"
     };
     format!(
         "(SELECT CASE WHEN current_setting('transaction_isolation') = 'read committed' \

@@ -1,0 +1,28 @@
+//! Explores the protocol exhaustively through the functions that production calls, whole and with each safeguard taken away.
+//!
+//! The model plays what `coherence` leaves to others: writers at their steps, a server with its log and sequences, messages
+//! and values in Redis, clocks, faults. What it plays it plays more freely than they behave; whatever decides, decides as in
+//! production. Several scenarios look at one part each, since one that had everything could not be explored to its end.
+//! It knows nothing of SQL, HTTP or tasks; histories on real servers do (docs/PROTOCOL.md §11).
+
+mod primary;
+
+mod entry;
+mod reader;
+mod sidecar;
+mod system;
+
+mod reach;
+mod scenario;
+
+mod explore;
+mod tell;
+
+mod catalogue;
+mod race;
+
+pub use catalogue::{Proof, proof};
+pub use explore::{Counterexample, Explored, explore};
+pub use race::{Race, race};
+pub use scenario::{DEEP_SCENARIOS, Fault, Level, SCENARIOS, Scenario};
+pub use system::{Action, State, System, Violation};
