@@ -3,8 +3,8 @@
 use neverstale_coherence::{Incarnation, Moment, Position, Safeguard, Stamp, safeguard::stands};
 
 use crate::{
+    clock::{Clocks, in_ticks, pass},
     primary::{Primary, TABLE_TAG, tag_of},
-    sidecar::{Clocks, in_ticks, pass},
 };
 
 /// A value from cache, or under way to it.

@@ -5,15 +5,25 @@
 //! production. Several scenarios look at one part each, since one that had everything could not be explored to its end.
 //! It knows nothing of SQL, HTTP or tasks; histories on real servers do (docs/PROTOCOL.md §11).
 
+mod clock;
 mod primary;
 
 mod entry;
 mod reader;
+
+mod batch;
+mod lookup;
+
+mod fence;
 mod sidecar;
+
+mod judge;
+mod steps;
 mod system;
 
 mod reach;
 mod scenario;
+mod scenarios;
 
 mod explore;
 mod tell;
@@ -24,5 +34,6 @@ mod race;
 pub use catalogue::{Proof, proof};
 pub use explore::{Counterexample, Explored, explore};
 pub use race::{Race, race};
-pub use scenario::{DEEP_SCENARIOS, Fault, Level, SCENARIOS, Scenario};
+pub use scenario::{Fault, Level, Scenario};
+pub use scenarios::{DEEP_SCENARIOS, SCENARIOS};
 pub use system::{Action, State, System, Violation};

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use neverstale_coherence::Safeguard;
-use neverstale_model::{DEEP_SCENARIOS, Proof, SCENARIOS, Scenario, explore, proof};
+use neverstale_model::{DEEP_SCENARIOS, SCENARIOS, Scenario, explore, proof};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,28 +27,22 @@ fn main() -> ExitCode {
         }
         ["catalogue"] => {
             for safeguard in Safeguard::ALL {
-                println!("{}\t{}", safeguard.name(), carrier(proof(*safeguard)));
+                println!("{}\t{}", safeguard.name(), proof(*safeguard));
             }
             true
         }
         #[cfg(feature = "mutants")]
-        ["mutants"] => mutants::refute_all(None),
+        ["mutants"] => mutants::refute_all(None, None),
         #[cfg(feature = "mutants")]
-        ["mutants", directory] => mutants::refute_all(Some(directory.as_ref())),
+        ["mutants", directory] => mutants::refute_all(Some(directory.as_ref()), None),
+        #[cfg(feature = "mutants")]
+        ["mutants", "--only", name] => mutants::refute_all(None, Some(name)),
         _ => {
             eprintln!("usage: neverstale-model [--deep | --only <scenario> | catalogue | mutants [<directory>]]");
             false
         }
     };
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn carrier(proof: Proof) -> String {
-    match proof {
-        Proof::Model(scenario) => format!("model, {scenario}"),
-        Proof::Race => "race of two threads".to_owned(),
-        Proof::History(package) => format!("history, {package}"),
-    }
 }
 
 /// Explores scenarios and says of each how large it is; false if one does not hold as it is written down.
@@ -87,18 +81,20 @@ mod mutants {
     use neverstale_coherence::{Safeguard, safeguard};
     use neverstale_model::{Proof, Race, SCENARIOS, explore, proof, race};
 
-    use super::carrier;
-
     /// Positions that a race passes through before a world counts as unharmed.
     const ROUNDS: u64 = 5_000_000;
 
     /// Refutes the protocol without each safeguard that needs no server; false if one is not missed.
-    pub(super) fn refute_all(directory: Option<&Path>) -> bool {
+    pub(super) fn refute_all(directory: Option<&Path>, only: Option<&str>) -> bool {
         let mut survivors = Vec::new();
-        for taken in Safeguard::ALL.iter().copied() {
+        for taken in Safeguard::ALL
+            .iter()
+            .copied()
+            .filter(|taken| only.is_none_or(|only| taken.name() == only))
+        {
             safeguard::take_away(&[taken]);
             let Some(refuted) = refute(taken) else { continue };
-            let by = carrier(proof(taken));
+            let by = proof(taken).to_string();
             match refuted {
                 Some((after, counterexample)) => {
                     println!("{:<24} {by:<22} after {after}\n{counterexample}", taken.name());
@@ -119,7 +115,7 @@ mod mutants {
     /// None where a history on real servers must do it; else after how much it was refuted, and how.
     fn refute(taken: Safeguard) -> Option<Option<(String, String)>> {
         match proof(taken) {
-            Proof::History(_) => None,
+            Proof::History => None,
             Proof::Model(name) => {
                 let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
                 // One thread, so that the way is the shortest.

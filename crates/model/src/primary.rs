@@ -58,6 +58,8 @@ pub(crate) struct Primary {
     pub(crate) versions: Versions,
     /// What it showed when the last ticks began, the latest first.
     pub(crate) past: [Versions; 2],
+    /// The states that there ever were, lost ones included.
+    ever: Vec<Versions>,
     /// The newest version of each key that there ever was.
     newest: Versions,
     /// Last values of the two sequences.
@@ -85,6 +87,7 @@ impl Primary {
             pruned_to: 0,
             versions: [0; KEYS],
             past: [[0; KEYS]; 2],
+            ever: vec![[0; KEYS]],
             newest: [0; KEYS],
             position: 0,
             // A sequence shows 1 before its first number and with it; `install` takes that one away.
@@ -112,6 +115,11 @@ impl Primary {
         before
             .max_by_key(|commit| commit.position)
             .map_or([0; KEYS], |commit| commit.versions)
+    }
+
+    /// Whether these versions were ever one state.
+    pub(crate) fn was_ever(&self, versions: Versions) -> bool {
+        self.ever.contains(&versions)
     }
 
     /// The rows that a page after `after` has, at most so many.
@@ -216,6 +224,9 @@ impl Primary {
             if scenario.transactions[writer].writes(key) {
                 self.change(key);
             }
+        }
+        if scenario.levels.contains(&Level::Batch) {
+            self.ever.push(self.versions);
         }
         self.log.push(Commit {
             position,

@@ -4,8 +4,9 @@ use neverstale_coherence::{Entitlement, Validity};
 use stateright::Property;
 
 use crate::{
+    clock::NOW,
     reader::Reader,
-    sidecar::{NOW, Sidecar},
+    sidecar::Sidecar,
     system::{State, System},
 };
 

@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use neverstale_coherence::{
-    BatchVerdict, Entitlement, Incarnation, Position, Rounds, Safeguard, TokenVerdict, Validity, World, batch_target,
-    judge_batch, judge_token, safeguard::stands, within_bound,
+    Entitlement, Incarnation, Position, Rounds, Safeguard, TokenVerdict, Validity, World, judge_token,
+    safeguard::stands, within_bound,
 };
 
 use crate::{
+    clock::{Age, NOW},
     entry::Entry,
+    fence::Fence,
     primary::{KEYS, Primary, Versions, least},
     scenario::Level,
-    sidecar::{Fence, NOW, Sidecar},
+    sidecar::Sidecar,
 };
 
 /// The staleness that `minimize-latency` accepts: a tick.
 const BOUND: Duration = Duration::from_millis(8);
-
-/// Fills that a read joins before it starts its own.
-const JOINS_MAX: u8 = 1;
 
 /// What a read asks, and what its answer must not fall behind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +29,7 @@ pub(crate) struct Read {
     /// The incarnation under which it arrived.
     pub(crate) arrived: Incarnation,
     /// The world that it was entitled in, where the sidecar has begun another since.
-    pinned: Option<World>,
+    pub(crate) pinned: Option<World>,
 }
 
 /// What a client brings along from its last answer.
@@ -196,7 +195,7 @@ impl Sidecar {
     }
 
     /// The round that may serve a read that arrives now, counted from the fence under way or, while there is none, the next.
-    fn next_round(&self) -> u64 {
+    pub(crate) fn next_round(&self) -> u64 {
         let rounds = Rounds::default();
         if self.fence != Fence::Idle {
             rounds.start();
@@ -205,7 +204,7 @@ impl Sidecar {
     }
 
     /// A mutant may wait for a round that is over.
-    fn serve_finished_round(&mut self, reader: usize) {
+    pub(crate) fn serve_finished_round(&mut self, reader: usize) {
         if let (Reader::Fencing { round: 0, .. }, Some(world)) = (&self.readers[reader], &self.world) {
             self.readers[reader].fence_is_done(world);
         }
@@ -227,7 +226,7 @@ impl Sidecar {
                 (judge_token(world, incarnation, position) == TokenVerdict::Reached).then(applied)
             }
             Level::MinimizeLatency => {
-                let last = self.last_fence.map(crate::sidecar::Age::moment);
+                let last = self.last_fence.map(Age::moment);
                 within_bound(last, NOW, BOUND).then(applied)
             }
         }
@@ -237,241 +236,5 @@ impl Sidecar {
         let world = self.world.as_ref()?;
         let entry = self.l1[key].as_ref()?;
         (world.judge(&Entitlement::applied(world), &entry.stamp(), NOW) == Validity::Valid).then(|| entry.clone())
-    }
-
-    /// What the rule says of L1 for a reader that may look up.
-    pub(crate) fn judge_l1(&self, reader: usize) -> Option<Validity> {
-        let Reader::Entitled {
-            read,
-            entitlement,
-            early,
-            ..
-        } = &self.readers[reader]
-        else {
-            return None;
-        };
-        if early.is_some() {
-            return Some(Validity::Valid);
-        }
-        let entry = self.l1[read.key].as_ref()?;
-        Some(self.world_of(read)?.judge(entitlement, &entry.stamp(), NOW))
-    }
-
-    /// Looks into L1, where something is valid, or valid but for a tag that the lease does not cover.
-    pub(crate) fn look_into_l1(&mut self, reader: usize) -> Step {
-        let verdict = self.judge_l1(reader);
-        let round = self.next_round();
-        let Reader::Entitled {
-            read,
-            entitlement,
-            early,
-            ..
-        } = self.readers[reader].clone()
-        else {
-            return Step::On;
-        };
-        match (verdict, early.or_else(|| self.l1[read.key].clone())) {
-            (Some(Validity::Valid), Some(entry)) => {
-                self.readers[reader] = Reader::Idle;
-                Step::Answer(read, entitlement, entry)
-            }
-            (Some(Validity::NeedsFence), _) => {
-                let read = Read { pinned: None, ..read };
-                self.readers[reader] = Reader::Fencing {
-                    read,
-                    round,
-                    early: None,
-                };
-                self.serve_finished_round(reader);
-                Step::On
-            }
-            _ => Step::On,
-        }
-    }
-
-    /// Whether an entry from L2 passes as what was asked for, and the rule.
-    pub(crate) fn accepts_from_l2(&self, reader: usize, entry: &Entry) -> Option<Entry> {
-        let Reader::Entitled { read, entitlement, .. } = &self.readers[reader] else {
-            return None;
-        };
-        let world = self.world_of(read)?;
-        let is_of_key = entry.key == read.key || !stands(Safeguard::L2Key);
-        let is_of_incarnation = entry.incarnation == world.incarnation() || !stands(Safeguard::L2Incarnation);
-        let found = Entry {
-            incarnation: world.incarnation(),
-            ..entry.clone()
-        };
-        let is_valid = world.judge(entitlement, &found.stamp(), NOW) == Validity::Valid;
-        (is_of_key && is_of_incarnation && (is_valid || !stands(Safeguard::L2Judged))).then_some(found)
-    }
-
-    /// Takes an entry from L2.
-    pub(crate) fn look_into_l2(&mut self, reader: usize, entry: &Entry) -> Step {
-        let Some(entry) = self.accepts_from_l2(reader, entry) else {
-            return Step::On;
-        };
-        let Reader::Entitled { read, entitlement, .. } = std::mem::replace(&mut self.readers[reader], Reader::Idle)
-        else {
-            return Step::On;
-        };
-        self.keep(read.key, &entry);
-        Step::Answer(read, entitlement, entry)
-    }
-
-    pub(crate) fn keep(&mut self, key: usize, entry: &Entry) {
-        let place = &mut self.l1[key];
-        if place.as_ref().is_none_or(|kept| kept.gives_way_to(entry)) {
-            *place = Some(entry.clone());
-        }
-    }
-
-    /// Joins the fill of its key, or starts one, whose statement is answered at once: later ones show more.
-    pub(crate) fn fly(&mut self, reader: usize, primary: &Primary) -> Step {
-        let Reader::Entitled {
-            read,
-            entitlement,
-            joins,
-            ..
-        } = std::mem::replace(&mut self.readers[reader], Reader::Idle)
-        else {
-            return Step::On;
-        };
-        let is_under_way = self.flights[read.key].is_some();
-        if is_under_way && joins >= JOINS_MAX {
-            return Step::Answer(read.clone(), entitlement, Entry::fill(primary, read.key));
-        }
-        if !is_under_way {
-            self.flights[read.key] = Some(Entry::fill(primary, read.key));
-        }
-        self.readers[reader] = Reader::Flying {
-            read,
-            entitlement,
-            joins,
-            is_own: !is_under_way,
-        };
-        Step::On
-    }
-
-    /// What becomes of a reader when the fill of its key ends with `entry`: who joined judges it.
-    pub(crate) fn land(&mut self, reader: usize, entry: &Entry) -> Step {
-        let Reader::Flying {
-            read,
-            entitlement,
-            joins,
-            is_own,
-        } = self.readers[reader].clone()
-        else {
-            return Step::On;
-        };
-        if read.key != entry.key {
-            return Step::On;
-        }
-        let is_valid = is_own || self.is_valid(&read, &entitlement, entry);
-        if is_valid || !stands(Safeguard::JoinJudged) {
-            self.readers[reader] = Reader::Idle;
-            return Step::Answer(read, entitlement, entry.clone());
-        }
-        let joins = joins + 1;
-        self.readers[reader] = Reader::Entitled {
-            read,
-            entitlement,
-            joins,
-            early: None,
-        };
-        Step::On
-    }
-
-    /// The world that a read judges by.
-    pub(crate) fn world_of<'a>(&'a self, read: &'a Read) -> Option<&'a World> {
-        read.pinned.as_ref().or(self.world.as_ref())
-    }
-
-    fn is_valid(&self, read: &Read, entitlement: &Entitlement, entry: &Entry) -> bool {
-        let world = self.world_of(read);
-        world.is_some_and(|world| world.judge(entitlement, &entry.stamp(), NOW) == Validity::Valid)
-    }
-
-    /// Whether the fill that a reader waits for is valid for it.
-    pub(crate) fn joined_is_valid(&self, reader: usize) -> bool {
-        let Reader::Flying { read, entitlement, .. } = &self.readers[reader] else {
-            return false;
-        };
-        let flight = self.flights[read.key].as_ref();
-        flight.is_some_and(|entry| self.is_valid(read, entitlement, entry))
-    }
-
-    /// Whether L1 has a valid entry of a key for a batch that lacks it.
-    pub(crate) fn gathers(&self, reader: usize, key: usize) -> Option<(bool, Option<&Entry>)> {
-        let Reader::Gathering {
-            read,
-            entitlement,
-            entries,
-            ..
-        } = &self.readers[reader]
-        else {
-            return None;
-        };
-        let world = self.world_of(read)?;
-        let kept = self.l1[key].as_ref();
-        let valid = kept.filter(|entry| world.judge(entitlement, &entry.stamp(), NOW) == Validity::Valid);
-        Some((entries[key].is_none(), valid))
-    }
-
-    /// Takes an entry of a batch from L1 or, where nothing there is valid, fills it.
-    pub(crate) fn gather(&mut self, reader: usize, key: usize, primary: &Primary) {
-        let Some((true, valid)) = self.gathers(reader, key) else {
-            return;
-        };
-        let entry = valid.cloned().unwrap_or_else(|| Entry::fill(primary, key));
-        self.keep(key, &entry);
-        if let Reader::Gathering { entries, .. } = &mut self.readers[reader] {
-            entries[key] = Some(entry);
-        }
-    }
-
-    /// Judges a batch that has all its entries; fills once what fails, then everything in one statement.
-    pub(crate) fn judge_gathered(&mut self, reader: usize, primary: &Primary) -> Step {
-        let Some((verdict, entries)) = self.gathered(reader) else {
-            return Step::On;
-        };
-        let in_one_statement = std::array::from_fn(|key| Entry::fill(primary, key));
-        let Reader::Gathering {
-            read,
-            entries: places,
-            has_refilled,
-            ..
-        } = &mut self.readers[reader]
-        else {
-            return Step::On;
-        };
-        let answer = match verdict {
-            BatchVerdict::NotYet => return Step::On,
-            BatchVerdict::OneState(_) => entries,
-            BatchVerdict::Refill(failing) if !*has_refilled => {
-                *has_refilled = true;
-                failing.iter().for_each(|key| places[*key] = None);
-                return Step::On;
-            }
-            BatchVerdict::Refill(_) => in_one_statement,
-        };
-        let read = read.clone();
-        self.readers[reader] = Reader::Idle;
-        Step::Batch(read, answer)
-    }
-
-    /// The verdict on a batch that has all its entries.
-    pub(crate) fn gathered(&self, reader: usize) -> Option<(BatchVerdict, [Entry; KEYS])> {
-        let Reader::Gathering {
-            read,
-            entries: [Some(one), Some(other)],
-            ..
-        } = &self.readers[reader]
-        else {
-            return None;
-        };
-        let world = self.world_of(read)?;
-        let stamps = [one.stamp(), other.stamp()];
-        let target = batch_target(world, &stamps);
-        Some((judge_batch(world, target, &stamps, NOW), [one.clone(), other.clone()]))
     }
 }

@@ -5,15 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use neverstale_coherence::{Entitlement, Validity, World};
 use stateright::{Model, Property};
 
 use crate::{
+    clock::Clocks,
     entry::Entry,
     primary::{KEYS, Primary, least},
-    reader::{Client, Read, Reader, Step},
+    reader::{Client, Reader},
     scenario::{Fault, Level, Scenario},
-    sidecar::{Clocks, Fence, Message, Sidecar},
+    sidecar::{Message, Sidecar},
 };
 
 /// What must not happen.
@@ -40,11 +40,11 @@ pub struct State {
     pub(crate) l2: Vec<Entry>,
     /// Everything that a relay ever said: it may be heard again, late, out of turn, or never.
     pub(crate) messages: Vec<Message>,
-    client: Client,
-    faults_left: u8,
-    reads_left: Option<u8>,
+    pub(crate) client: Client,
+    pub(crate) faults_left: u8,
+    pub(crate) reads_left: Option<u8>,
     /// Steps that are left until all must be answered, once nobody arrives any more.
-    drained: Option<u8>,
+    pub(crate) drained: Option<u8>,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -189,120 +189,6 @@ const SAFE: &str = "no read is old, torn, another key's or undone";
 const ANSWERED: &str = "whoever reads is answered";
 
 impl State {
-    fn steps_of_sidecar(&self, scenario: &Scenario, place: usize, actions: &mut Vec<Action>) {
-        let sidecar = &self.sidecars[place];
-        if !sidecar.is_connected {
-            actions.push(Action::Begin(place));
-        } else {
-            let is_demanded = scenario.has_bells || matches!(sidecar.fence, Fence::Following { .. });
-            let is_behind = sidecar
-                .world
-                .as_ref()
-                .is_some_and(|world| is_demanded && self.is_behind(world));
-            actions.extend(is_behind.then_some(Action::CatchUp(place)));
-            actions.extend(
-                sidecar
-                    .can_fence(scenario.has_renewal && self.drained.is_none(), scenario.overlaps)
-                    .then_some(Action::SendFence(place)),
-            );
-            match sidecar.fence {
-                Fence::Snapped { .. } => actions.push(Action::AnswerFence(place)),
-                Fence::Answered { .. } => actions.push(Action::ReceiveFence(place)),
-                Fence::Following { .. } if sidecar.can_finish_fence() => actions.push(Action::FinishFence(place)),
-                Fence::Following { .. } | Fence::Idle => {}
-            }
-            let asks = sidecar.can_ask_settlement();
-            actions.extend(asks.then_some(Action::AskSettlement(place)));
-            actions.extend(sidecar.can_settle().then_some(Action::Settle(place)));
-            if self.drained.is_none() {
-                actions.extend((0..self.messages.len()).map(|message| Action::Hear(place, message)));
-                actions.extend(scenario.has_broadcast.then_some(Action::HearForged(place)));
-            }
-        }
-        for key in 0..KEYS {
-            actions.extend(sidecar.flights[key].is_some().then_some(Action::Land(place, key)));
-        }
-        for reader in 0..scenario.readers {
-            self.steps_of_reader(scenario, (place, reader), actions);
-        }
-    }
-
-    fn is_behind(&self, world: &World) -> bool {
-        world.applied().0 != u64::from(self.primary.newest_position())
-            || world.incarnation() != self.primary.incarnation()
-    }
-
-    fn steps_of_reader(&self, scenario: &Scenario, (place, reader): (usize, usize), actions: &mut Vec<Action>) {
-        let sidecar = &self.sidecars[place];
-        if self.drained.is_none() && sidecar.readers[reader] != Reader::Idle && scenario.readers_give_up {
-            actions.push(Action::GiveUp(place, reader));
-        }
-        match &sidecar.readers[reader] {
-            Reader::Idle => {
-                // A client reads one after the other, or its token would tell nothing of the read beside it.
-                let has_tokens = scenario.levels.contains(&Level::AtLeastAsFresh);
-                let may_arrive = !has_tokens || self.sidecars.iter().all(|sidecar| sidecar.is_idle());
-                if may_arrive && self.drained.is_none() && self.reads_left != Some(0) && sidecar.world.is_some() {
-                    for level in scenario.levels {
-                        let keys = if *level == Level::Batch { 1 } else { scenario.keys };
-                        actions.extend((0..keys).map(|key| Action::Arrive(place, reader, key, *level)));
-                    }
-                }
-            }
-            Reader::Fencing { .. } => {}
-            Reader::Entitled { .. } => {
-                if let Some(Validity::Valid | Validity::NeedsFence) = sidecar.judge_l1(reader) {
-                    actions.push(Action::LookIntoL1(place, reader));
-                } else {
-                    let is_found = |entry: &Entry| sidecar.accepts_from_l2(reader, entry).is_some();
-                    let found = (0..self.l2.len()).filter(|entry| is_found(&self.l2[*entry]));
-                    actions.extend(found.map(|entry| Action::LookIntoL2(place, reader, entry)));
-                    actions.push(Action::Fill(place, reader));
-                }
-            }
-            Reader::Flying { .. } => {}
-            Reader::Gathering { .. } => {
-                let lacks = |key: &usize| sidecar.gathers(reader, *key).is_some_and(|(lacks, _)| lacks);
-                actions.extend((0..KEYS).filter(lacks).map(|key| Action::Gather(place, reader, key)));
-                actions.extend(sidecar.gathered(reader).map(|_| Action::JudgeBatch(place, reader)));
-            }
-        }
-    }
-
-    fn steps_of_the_rest(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
-        for writer in 0..scenario.transactions.len() {
-            if self.primary.can_advance(scenario, writer) {
-                actions.push(Action::Write(writer));
-            }
-            if scenario.allows(Fault::Abort) && self.primary.can_abort(writer) {
-                actions.push(Action::Abort(writer));
-            }
-        }
-        if scenario.has_time() {
-            actions.push(Action::Tick(None));
-        }
-        if scenario.drains {
-            actions.push(Action::Drain);
-        }
-        if self.faults_left == 0 {
-            return;
-        }
-        for fault in scenario.faults {
-            match fault {
-                Fault::Abort => {}
-                Fault::Prune => actions.extend(self.primary.can_prune().then_some(Action::Prune)),
-                Fault::Restart => actions.extend((0..scenario.sidecars).map(Action::Restart)),
-                Fault::Crash => actions.push(Action::Lose(0)),
-                Fault::LoseOne => actions.push(Action::Lose(1)),
-                Fault::LoseTwo => actions.push(Action::Lose(2)),
-                Fault::Suspend | Fault::Steer => {
-                    actions.extend((0..scenario.sidecars).map(|place| Action::Tick(Some((place, *fault)))));
-                }
-                Fault::StepClock => actions.extend((0..scenario.transactions.len()).map(Action::StepClock)),
-            }
-        }
-    }
-
     fn perform(&mut self, scenario: &Scenario, action: &Action) {
         match *action {
             Action::Write(writer) => self.primary_mut().advance(scenario, writer),
@@ -432,66 +318,6 @@ impl State {
             let step = self.sidecar(place).land(reader, &entry);
             self.judge(scenario, place, step);
         }
-    }
-
-    /// Judges what a step of a reader came to.
-    fn judge(&mut self, scenario: &Scenario, place: usize, step: Step) {
-        match step {
-            Step::On => {}
-            Step::Answer(read, entitlement, entry) => {
-                self.violation = self.violation.or(self.violates(place, &read, &entry));
-                if scenario.levels.contains(&Level::AtLeastAsFresh) {
-                    self.hand_token(place, &read, &entitlement, &entry);
-                }
-            }
-            Step::Batch(read, entries) => {
-                for entry in &entries {
-                    self.violation = self.violation.or(self.violates(place, &read, entry));
-                }
-                let versions = entries.map(|entry| entry.version);
-                let is_state = (0..=self.primary.newest_position()).any(|at| self.primary.state_at(at) == versions);
-                if !is_state {
-                    self.violation = self.violation.or(Some(Violation::Torn));
-                }
-            }
-        }
-    }
-
-    fn violates(&self, place: usize, read: &Read, entry: &Entry) -> Option<Violation> {
-        let now = self.primary.incarnation();
-        let has_begun = self.sidecars[place]
-            .world_of(read)
-            .is_some_and(|world| world.incarnation() == now);
-        if entry.key != read.key && read.level != Level::Batch {
-            Some(Violation::AnotherKeys)
-        } else if entry.version < read.least[entry.key] {
-            Some(Violation::Old)
-        } else if entry.version > self.primary.versions[entry.key] && read.arrived == now && has_begun {
-            Some(Violation::Undone)
-        } else {
-            None
-        }
-    }
-
-    /// Hands the client the token of its answer, as production does.
-    fn hand_token(&mut self, place: usize, read: &Read, entitlement: &Entitlement, entry: &Entry) {
-        let world = self.sidecars[place].world_of(read);
-        let is_ours = world.is_some_and(|world| world.incarnation() == entry.incarnation);
-        let position = if is_ours {
-            entitlement.token_position(entry.as_of)
-        } else {
-            entry.as_of
-        };
-        let mut seen = self.client.least;
-        if entry.incarnation == self.primary.incarnation() {
-            let named = self.primary.state_at(position.0 as u8);
-            seen = std::array::from_fn(|key| seen[key].max(named[key]));
-        }
-        seen[entry.key] = seen[entry.key].max(entry.version);
-        self.client = Client {
-            token: Some((entry.incarnation, position)),
-            least: least(seen, self.primary.versions),
-        };
     }
 
     /// Sidecars are alike, and so are ways in which the same came to lie in L2: only one of each is explored.

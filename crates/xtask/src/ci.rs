@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use crate::{
     cargo::{Profile, cargo, has, succeed},
     demo::{self, DemoOptions},
-    docs, test, tidy,
+    docs,
+    prove::{self, ProveOptions},
+    test, tidy,
 };
 
 const DEMO_SECONDS: u64 = 10;
@@ -51,6 +53,7 @@ pub(crate) fn run() -> Result<()> {
     step("generated documents", || docs::run(true))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
+    step("proof", || prove::run(&ProveOptions::default()))?;
     // The binary of the tests: a second build of everything in release would take longer than all other steps.
     let options = DemoOptions {
         profile: Profile::Dev,
