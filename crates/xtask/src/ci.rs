@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use crate::{
     cargo::{Profile, cargo, has, succeed},
     demo::{self, DemoOptions},
-    docs, simulate, test, tidy,
+    docs,
+    prove::{self, ProveOptions},
+    simulate, test, tidy,
 };
 
 const DEMO_SECONDS: u64 = 10;
@@ -53,6 +55,7 @@ pub(crate) fn run() -> Result<()> {
     step("generated documents", || docs::run(true))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
+    step("proof", || prove::run(&ProveOptions::default()))?;
     step("simulation", || {
         simulate::run(&["--seeds".to_owned(), SEEDS.to_string()])
     })?;

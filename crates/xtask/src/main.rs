@@ -1,4 +1,4 @@
-//! Runs the chores: demo, test, bench, tidy and what CI runs.
+//! Runs the chores: demo, test, prove, bench, tidy and what CI runs.
 //!
 //! `cargo xtask --help` lists them. A chore that needs a server gets it from the testkit, which installs what is missing and says so.
 
@@ -14,6 +14,7 @@ mod ci;
 mod demo;
 mod docs;
 mod jepsen;
+mod prove;
 mod simulate;
 mod test;
 mod tidy;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{demo::DemoOptions, jepsen::JepsenOptions};
+use crate::{demo::DemoOptions, prove::ProveOptions};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -41,6 +43,8 @@ enum Chore {
         /// Runs only the tests whose name contains this.
         filter: Option<String>,
     },
+    /// Proves the protocol: the model, every safeguard taken away in turn, the museum.
+    Prove(ProveOptions),
     /// Runs what CI runs.
     Ci,
     /// Compares what Markdown says (crates, paths, options, metrics) with what is in the tree.
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test { filter } => test::run(filter.as_deref()).and_then(test::Totals::judge),
+        Chore::Prove(options) => prove::run(&options),
         Chore::Ci => ci::run(),
         Chore::Tidy { write } => tidy::run(write),
         Chore::Bench { arguments } => bench::run(&arguments),

@@ -45,8 +45,16 @@ impl World {
 
     /// The same on a server of one's own.
     pub(crate) async fn on(postgres: &Postgres, lease_ms: u32) -> Self {
+        Self::altered(postgres, lease_ms, "").await
+    }
+
+    /// The same with a schema that was altered before our installation.
+    pub(crate) async fn altered(postgres: &Postgres, lease_ms: u32, alteration: &str) -> Self {
         let flavour = Arc::new(Flavour::parse(include_str!("app.toml"), "app.toml").unwrap());
-        let database = postgres.database_with("register", SCHEMA).await.unwrap();
+        let database = postgres
+            .database_with("register", &format!("{SCHEMA}{alteration}"))
+            .await
+            .unwrap();
         let admin = database.connect().await.unwrap();
         let options = InstallOptions {
             lease_ms: Some(lease_ms),

@@ -84,7 +84,9 @@ impl RedisSentinel {
         for server in &self.servers {
             if server.port() != primary {
                 server.start_again().await?;
-                server.command(&["REPLICAOF", "127.0.0.1", &primary.to_string()]).await?;
+                server
+                    .command(&["REPLICAOF", "127.0.0.1", &primary.to_string()])
+                    .await?;
             }
         }
         Ok(())
