@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +27,7 @@ class Asker:
     def session(self) -> SessionAsker:
         return SessionAsker(self, self.client.session())
 
-    def events(self, *arguments: Any, **options: Any) -> Iterator[Event]:
+    def events(self, *arguments: Any, **options: Any) -> Generator[Event, None, None]:
         events: Any = self.client.events(*arguments, **options)
         if self._runner is None:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import house
@@ -49,19 +50,15 @@ def own(postgres: house.Postgres, redis_url: str) -> Iterator[House]:
         yield opened
 
 
-class new_house:
-    def __init__(self, postgres: house.Postgres, redis_url: str) -> None:
-        database = postgres.database()
-        self._sidecar = house.sidecar(
-            postgres.url(database), {"REDIS_URL": redis_url, "NEVERSTALE_API__SESSION_SECRET": house.SECRET}
-        )
-        self._parts = (postgres, redis_url, database)
-
-    def __enter__(self) -> House:
-        return House(*self._parts, self._sidecar.__enter__())
-
-    def __exit__(self, *error: object) -> None:
-        self._sidecar.__exit__(None, None, None)
+@contextmanager
+def new_house(postgres: house.Postgres, redis_url: str) -> Iterator[House]:
+    environment = {"REDIS_URL": redis_url, "NEVERSTALE_API__SESSION_SECRET": house.SECRET}
+    database = postgres.database()
+    try:
+        with house.sidecar(postgres.url(database), environment) as sidecar:
+            yield House(postgres, redis_url, database, sidecar)
+    finally:
+        postgres.drop(database)
 
 
 @pytest.fixture(params=KINDS)

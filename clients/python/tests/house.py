@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 
@@ -77,17 +77,19 @@ class Postgres:
 
     def execute(self, database: str, sql: str) -> None:
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            connection.execute(cast(LiteralString, sql))
+            connection.execute(sql.encode())
 
     def database(self) -> str:
-        """Makes a database with the application's schema and a few people."""
+        """Makes a database with the application's schema and a few people; `drop` it."""
         self._databases += 1
         name = f"python_{os.getpid()}_{self._databases}"
         self.execute("postgres", f"CREATE DATABASE {name}")
-        # As pg_dump wrote it: it sets its own session up, and empties the search path.
         self.execute(name, SCHEMA.read_text())
         self.execute(name, POPULATION)
         return name
+
+    def drop(self, database: str) -> None:
+        self.execute("postgres", f"DROP DATABASE {database} WITH (FORCE)")
 
 
 @contextmanager
@@ -116,7 +118,8 @@ def postgres() -> Iterator[Postgres]:
             _wait_until(lambda: _answers(started), server, Path(f"{home}/log"))
             yield started
         finally:
-            server.send_signal(signal.SIGINT)
+            # At once: nothing of it is kept.
+            server.send_signal(signal.SIGQUIT)
             server.wait(_PATIENCE_SECONDS)
 
 
@@ -240,5 +243,5 @@ def _wait_until(is_there: Any, process: subprocess.Popen[bytes], log: Path) -> N
         except (OSError, psycopg.Error, http.client.HTTPException):
             pass
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"{process.args} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+            raise RuntimeError(f"{process.args!r} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
         time.sleep(0.02)

@@ -12,11 +12,11 @@ from neverstale.freshness import Freshness
 A, B = "a" * 32, "b" * 32
 
 
-def test_a_caller_reads_its_own_writes_in_a_hundred_tries(asker: Asker, shared: House) -> None:
+def test_a_caller_reads_its_own_writes_in_many_tries(asker: Asker, shared: House) -> None:
     session = asker.session()
     # Another session keeps the old value in every cache on the way.
     other = asker.session()
-    for number in range(100):
+    for number in range(40):
         other.read(reads.user("u5"))
         shared.execute(f"UPDATE \"user\" SET name = 'n{number}' WHERE id = 'u5'")
         session.wrote()
@@ -84,7 +84,7 @@ def test_events_name_each_change_and_go_on_from_a_token(asker: Asker, shared: Ho
     events = asker.events()
     first = next(events)
     assert first.name == "heartbeat"
-    shared.execute("UPDATE \"user\" SET role = 'pending' WHERE id = 'u7'")
+    shared.execute("UPDATE \"user\" SET name = name || '.' WHERE id = 'u7'")
     event = next(event for event in events if event.name == "invalidation")
     assert "user.id:u7" in event.tags
     events.close()

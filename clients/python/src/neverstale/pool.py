@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             self._set_timer(deadline)
         self._transport.write(request)  # type: ignore[union-attr]
         try:
-            response = await waiter
+            response: Response = await waiter
         except BaseException:
             self.close()
             raise
