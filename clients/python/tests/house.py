@@ -214,6 +214,9 @@ def session_token(user_id: str) -> str:
 
 
 def _postgres_binaries() -> str:
+    chosen = os.environ.get("NEVERSTALE_TEST_POSTGRES_BIN")
+    if chosen:
+        return chosen
     for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (place / "initdb").exists():
             return str(place)

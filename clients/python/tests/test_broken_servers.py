@@ -263,6 +263,15 @@ def test_addresses_are_understood_or_refused(monkeypatch: pytest.MonkeyPatch) ->
     assert parse("unix:///run/x.sock").socket == "/run/x.sock"
     monkeypatch.setenv("NEVERSTALE_URL", "unix:///y")
     assert str(parse()) == "unix:///y"
-    for wrong in ("https://x", "unix://x", "x:1", "http://u@x", "http://x/path", "unix:x", "http://x:y", "http://x?a=b"):
+    for wrong in (
+        "https://x",
+        "unix://x",
+        "x:1",
+        "http://u@x",
+        "http://x/path",
+        "unix:x",
+        "http://x:y",
+        "http://x?a=b",
+    ):
         with pytest.raises(ValueError):
             parse(wrong)

@@ -8,8 +8,7 @@ from neverstale.responses import BODY_BYTES_MAX, HEAD_BYTES_MAX, Response, Respo
 
 PLAIN = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nETag: "x"\r\nContent-Length: 11\r\n\r\n{"id":"u1"}'
 CHUNKED = (
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b'5\r\n{"id"\r\n6;note=1\r\n:"u1"}\r\n0\r\ntrailer: x\r\n\r\n'
+    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"id"\r\n6;note=1\r\n:"u1"}\r\n0\r\ntrailer: x\r\n\r\n'
 )
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + PLAIN
 UNMODIFIED = b'HTTP/1.1 304 Not Modified\r\netag: "x"\r\n\r\n'

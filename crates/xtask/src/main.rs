@@ -14,6 +14,7 @@ mod ci;
 mod demo;
 mod docs;
 mod jepsen;
+mod python;
 mod simulate;
 mod test;
 mod tidy;
@@ -38,7 +39,7 @@ enum Chore {
     Demo(DemoOptions),
     /// Runs every test that must pass, on the system's PostgreSQL and on 18.
     Test {
-        /// Runs only the tests whose name contains this.
+        /// Runs only the tests whose name contains this; `python` also those of clients/python.
         filter: Option<String>,
     },
     /// Runs what CI runs.

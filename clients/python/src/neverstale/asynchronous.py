@@ -173,9 +173,7 @@ class AsyncSession:
         """As `AsyncClient.read`."""
         return (await self.answer(read, timeout=timeout)).value
 
-    async def answer(
-        self, read: Read[T], *, timeout: float | None = None, known: Answer[T] | None = None
-    ) -> Answer[T]:
+    async def answer(self, read: Read[T], *, timeout: float | None = None, known: Answer[T] | None = None) -> Answer[T]:
         """As `AsyncClient.answer`."""
         freshness = self._freshness
         generation = freshness.generation

@@ -70,9 +70,7 @@ class Client:
         etag = known.etag or None if known is not None else None
         return answer(read, self._exchange(self._requests.of(read, level, timeout, etag), timeout), known)
 
-    def batch(
-        self, reads: Sequence[Read[Any]], *, level: Level | None = None, timeout: float | None = None
-    ) -> Batch:
+    def batch(self, reads: Sequence[Read[Any]], *, level: Level | None = None, timeout: float | None = None) -> Batch:
         """Asks several things at one state, in one round trip."""
         return Batch.of(self._exchange(self._requests.batch(reads, level, timeout), timeout), len(reads))
 
