@@ -15,6 +15,7 @@ mod demo;
 mod docs;
 mod jepsen;
 mod prove;
+mod python;
 mod simulate;
 mod test;
 mod tidy;
@@ -23,8 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo::DemoOptions, jepsen::JepsenOptions};
-use crate::{demo::DemoOptions, prove::ProveOptions};
+use crate::{demo::DemoOptions, jepsen::JepsenOptions, prove::ProveOptions};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ enum Chore {
     Demo(DemoOptions),
     /// Runs every test that must pass, on the system's PostgreSQL and on 18.
     Test {
-        /// Runs only the tests whose name contains this.
+        /// Runs only the tests whose name contains this; `python` also those of clients/python.
         filter: Option<String>,
     },
     /// Proves the protocol: the model, every safeguard taken away in turn, the museum.
