@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     cargo::{Profile, cargo, has, succeed},
+    chart,
     demo::{self, DemoOptions},
     docs, test, tidy,
 };
@@ -49,6 +50,7 @@ pub(crate) fn run() -> Result<()> {
         })?;
     }
     step("generated documents", || docs::run(true))?;
+    step("chart", || chart::run(false))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
     // The binary of the tests: a second build of everything in release would take longer than all other steps.
