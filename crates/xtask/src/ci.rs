@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     cargo::{Profile, cargo, has, succeed},
+    chart,
     demo::{self, DemoOptions},
     docs,
     prove::{self, ProveOptions},
@@ -53,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
         })?;
     }
     step("generated documents", || docs::run(true))?;
+    step("chart", || chart::run(false))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
     step("proof", || prove::run(&ProveOptions::default()))?;

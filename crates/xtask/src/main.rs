@@ -10,6 +10,7 @@
 
 mod bench;
 mod cargo;
+mod chart;
 mod ci;
 mod demo;
 mod docs;
@@ -68,6 +69,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Renders, validates and lints the Helm chart, and runs what it renders; tests alerts, workflows and the image's recipe.
+    Chart {
+        /// Writes the schema of values and the snapshots.
+        #[arg(long)]
+        write: bool,
+    },
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => bench::run(&arguments),
         Chore::Jepsen(options) => jepsen::run(&options),
         Chore::Simulate { arguments } => simulate::run(&arguments),
+        Chore::Chart { write } => chart::run(write),
         Chore::Docs { check } => docs::run(check),
     };
     match done {

@@ -1,0 +1,182 @@
+"""A real throw-away PostgreSQL, and the real sidecar run as a rendered container says.
+
+The kubelet's part is played here: Secrets become values of variables, mounts become directories, ports become free ones.
+"""
+
+import http.client
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import house
+
+# A deadline for what takes a second; waiting is for a state, never for a time.
+PATIENCE = 30
+
+
+def free_port():
+    """A port that nobody has at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(looks, what):
+    """Waits until it holds."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if looks():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"not within {PATIENCE} s: {what}")
+
+
+class Postgres:
+    """A server of its own, gone with the test."""
+
+    def __init__(self):
+        self.binaries = pathlib.Path(os.environ["POSTGRES_BIN"])
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="chart-pg-"))
+        self.port = free_port()
+        self.user = None
+        if os.getuid() == 0:
+            # PostgreSQL does not run as root.
+            self.user = "postgres"
+            owner = pwd.getpwnam(self.user)
+            os.chown(self.home, owner.pw_uid, owner.pw_gid)
+        data = self.home / "data"
+        self.run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+        options = f"-p {self.port} -k {self.home} -c fsync=off -c listen_addresses=127.0.0.1"
+        self.run("pg_ctl", "-D", data, "-w", "-l", self.home / "log", "-o", options, "start")
+
+    def run(self, program, *arguments, stdin=None):
+        """Runs one of its programs to its end."""
+        command = [str(self.binaries / program), *map(str, arguments)]
+        user = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+        done = subprocess.run(command, input=stdin, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", **user)
+        assert done.returncode == 0, f"{command}: {done.stdout}"
+        return done.stdout
+
+    def sql(self, database, text):
+        """Runs statements."""
+        return self.run("psql", "-h", self.home, "-p", self.port, "-U", "postgres", "-d", database, "-v", "ON_ERROR_STOP=1", "-qAt", stdin=text)
+
+    def url(self, database, role="postgres"):
+        """As the application writes it."""
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
+
+    def database(self, name, with_tables=True):
+        """A fresh database, with the tables of Open WebUI 0.12."""
+        self.sql("postgres", f"create database {name}")
+        if with_tables:
+            self.tables(name)
+        return name
+
+    def tables(self, name):
+        """What the application makes at its first start."""
+        self.sql(name, (house.ROOT / "flavours" / "schema" / "openwebui-0.12.sql").read_text())
+        self.sql(name, """set search_path = public; insert into "user" (id, name, email, role, profile_image_url, created_at, updated_at, last_active_at)
+            values ('u1', 'Ada', 'ada@example.org', 'admin', '', 1, 1, 1)""")
+
+    def stop(self):
+        """Ends it and takes its files away."""
+        self.run("pg_ctl", "-D", self.home / "data", "-m", "immediate", "stop")
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Kubelet:
+    """Runs containers of a rendered pod as processes of this machine."""
+
+    def __init__(self, secrets):
+        self.secrets = secrets
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="chart-pod-"))
+        self.ports = {}
+
+    def env(self, container):
+        """The container's variables, and nothing else."""
+        found = {}
+        for one in container.get("env", []):
+            value = one.get("value")
+            if value is None:
+                source = one["valueFrom"]["secretKeyRef"]
+                value = self.secrets[source["name"]][source["key"]]
+            found[one["name"]] = self.here(value)
+        return found
+
+    def here(self, value):
+        """Paths of the container as paths of this machine, its ports as free ones."""
+        for path in ["/run/neverstale", "/etc/neverstale"]:
+            value = value.replace(path, str(self.home) + path)
+        host, colon, port = value.rpartition(":")
+        if colon and host in {"127.0.0.1", "0.0.0.0"} and port.isdigit():
+            return f"127.0.0.1:{self.port(int(port))}"
+        return value
+
+    def port(self, port):
+        """The free port that stands for the container's."""
+        return self.ports.setdefault(port, free_port())
+
+    def mount(self, pod, container):
+        """Makes the container's directories; Secrets become files."""
+        volumes = {volume["name"]: volume for volume in pod.get("volumes", [])}
+        for mount in container.get("volumeMounts", []):
+            directory = pathlib.Path(str(self.home) + mount["mountPath"])
+            directory.mkdir(parents=True, exist_ok=True)
+            source = volumes[mount["name"]]
+            if "secret" in source:
+                for key, text in self.secrets[source["secret"]["secretName"]].items():
+                    (directory / key).write_text(text)
+
+    def command(self, container):
+        """The command line, with the real binary in the place of the image's."""
+        assert container["command"] == ["neverstale"], container["command"]
+        return [house.binary(), *container["args"]]
+
+    def finish(self, pod, container, *instead):
+        """Runs a container that ends: its exit code and what it said."""
+        self.mount(pod, container)
+        command = [house.binary(), *instead] if instead else self.command(container)
+        done = subprocess.run(command, env=self.env(container), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", timeout=120)
+        return done.returncode, done.stdout
+
+    def start(self, pod, container):
+        """Runs a container that stays."""
+        self.mount(pod, container)
+        return Running(self, container, subprocess.Popen(self.command(container), env=self.env(container), cwd="/", stderr=subprocess.DEVNULL))
+
+
+class Running:
+    """A container that runs, and its probes as the kubelet asks them."""
+
+    def __init__(self, kubelet, container, process):
+        self.kubelet, self.container, self.process = kubelet, container, process
+
+    def probe(self, name):
+        """The status that a probe gets; none while nobody listens."""
+        asked = self.container[name]["httpGet"]
+        port = next(one["containerPort"] for one in self.container["ports"] if one["name"] == asked["port"])
+        return self.get(port, asked["path"])
+
+    def get(self, port, path):
+        """The status of one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.kubelet.port(port), timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def end(self):
+        """Tells it to end, as the kubelet does, and gives its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()

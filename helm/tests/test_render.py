@@ -1,0 +1,183 @@
+"""What Helm renders: as kept in snapshots/, valid for Kubernetes, with the promises that an operator relies on."""
+
+import copy
+import unittest
+
+import helm_python
+import kubernetes_validate
+import yaml
+
+import house
+import schema
+
+# The oldest that the chart supports, the oldest with native sidecars, and the newest that the validator knows.
+KUBERNETES = ["1.25", "1.29", kubernetes_validate.latest_version()]
+# Not Kubernetes' own, so not in its schemas.
+OPERATORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
+
+
+class Rendering(unittest.TestCase):
+    def test_the_schema_of_values_is_what_the_binary_and_the_comments_say(self):
+        made = schema.made()
+        self.assertTrue(house.same_or_write(house.CHART / "values.schema.json", made), "stale: cargo xtask chart --write")
+
+    def test_every_value_is_explained(self):
+        text = (house.CHART / "values.yaml").read_text()
+        notes = schema.comments(text)
+
+        def walk(tree, path):
+            for key, value in tree.items():
+                here = f"{path}.{key}".lstrip(".")
+                self.assertIn(here, notes)
+                if isinstance(value, dict) and key not in schema.FREE:
+                    walk(value, here)
+
+        walk(yaml.safe_load(text), "")
+
+    def test_each_value_set_renders_as_kept(self):
+        for name, (values, upgrade) in house.cases().items():
+            with self.subTest(name):
+                files = house.render(values, upgrade)
+                # The dashboard and the rules are files of their own; here stands only that they are there.
+                text = "".join(f"# {file}\n{body.strip()}\n" for file, body in files.items() if body.strip())
+                self.assertTrue(
+                    house.same_or_write(house.SNAPSHOTS / f"{name}.yaml", text),
+                    f"snapshots/{name}.yaml differs: look, then cargo xtask chart --write",
+                )
+
+    def test_no_snapshot_is_left_over(self):
+        kept = {path.stem for path in house.SNAPSHOTS.glob("*.yaml")}
+        self.assertEqual(kept, set(house.cases()))
+
+    def test_kubernetes_takes_every_object(self):
+        for name, (values, upgrade) in house.cases().items():
+            for one in house.objects(values, upgrade):
+                if one["kind"] in OPERATORS:
+                    continue
+                for version in KUBERNETES:
+                    native = values.get("sidecar", {}).get("native", True)
+                    if native and version == "1.25":
+                        continue
+                    with self.subTest(name, kind=one["kind"], version=version):
+                        kubernetes_validate.validate(one, version, strict=True)
+
+    def test_kubernetes_would_refuse_what_is_not_its_own(self):
+        values, upgrade = house.cases()["plain"]
+        wrong = copy.deepcopy(house.of_kind(house.objects(values, upgrade), "Deployment")[0])
+        house.sidecar_of(house.pod_of(wrong))["startupProbe"]["httpGet"]["pfad"] = "/livez"
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(wrong, KUBERNETES[-1], strict=True)
+
+    def test_wrong_values_are_refused_with_the_place(self):
+        plain = house.cases()["plain"][0]
+        wrong = {
+            "replicas": {"replicas": 3},
+            "bytes_max": {"sidecar": {"settings": {"cache": {"l1": {"bytes_max": -1}}}}},
+            "poll": {"sidecar": {"settings": {"feed": {"poll": 5}}}},
+            "url": {"sidecar": {"settings": {"database": {"url": "postgresql://a:b@c/d"}}}},
+            "kind": {"app": {"kind": "DaemonSet"}},
+        }
+        for word, values in wrong.items():
+            with self.subTest(word):
+                with self.assertRaises(helm_python.HelmError) as refused:
+                    house.render(house.merge(plain, values))
+                self.assertIn(word, str(refused.exception))
+
+    def test_what_is_missing_is_named(self):
+        plain = house.cases()["plain"][0]
+        missing = {
+            "database.existingSecret": {"database": {"existingSecret": ""}},
+            "app.secretKey.existingSecret": {"app": {"secretKey": {"existingSecret": ""}}},
+            "app.podLabels": {"app": {"enabled": False}},
+            "redis.existingSecret or redis.url": {"redis": {"existingSecret": "a", "url": "redis://b"}},
+            "choose one": {"monitoring": {"serviceMonitor": True, "podMonitor": True}},
+        }
+        for words, values in missing.items():
+            with self.subTest(words):
+                with self.assertRaises(helm_python.HelmError) as refused:
+                    house.render(house.merge(plain, values))
+                self.assertIn(words, str(refused.exception))
+
+
+class Promises(unittest.TestCase):
+    def pods(self):
+        """Each case's workload."""
+        for name, (values, upgrade) in house.cases().items():
+            for one in house.of_kind(house.objects(values, upgrade), "Deployment", "StatefulSet"):
+                yield name, values, house.pod_of(one)
+
+    def test_the_sidecar_starts_before_the_application_and_ends_after_it(self):
+        for name, values, pod in self.pods():
+            sidecar = house.sidecar_of(pod)
+            with self.subTest(name):
+                if values.get("sidecar", {}).get("native", True):
+                    self.assertEqual(pod["initContainers"][-1]["name"], "neverstale")
+                    self.assertEqual(sidecar["restartPolicy"], "Always")
+                    self.assertNotIn("lifecycle", sidecar)
+                else:
+                    self.assertNotIn("restartPolicy", sidecar)
+                    wait = int(sidecar["lifecycle"]["preStop"]["exec"]["command"][1])
+                    app = int(house.named(pod["containers"], "open-webui")["lifecycle"]["preStop"]["exec"]["command"][1])
+                    self.assertGreater(wait, app)
+
+    def test_the_pods_grace_period_holds_both_drains(self):
+        for name, _, pod in self.pods():
+            app = int(house.named(pod["containers"], "open-webui")["lifecycle"]["preStop"]["exec"]["command"][1])
+            env = {one["name"]: one.get("value") for one in house.sidecar_of(pod)["env"]}
+            own = int(env["NEVERSTALE_LIFECYCLE__GRACE_PERIOD_SECONDS"])
+            with self.subTest(name):
+                self.assertGreater(pod["terminationGracePeriodSeconds"], app + own)
+
+    def test_openshifts_restricted_v2_takes_what_is_ours(self):
+        for name, (values, upgrade) in house.cases().items():
+            for one in house.of_kind(house.objects(values, upgrade), "Deployment", "StatefulSet", "Job"):
+                pod = house.pod_of(one)
+                with self.subTest(name, kind=one["kind"]):
+                    self.assertEqual(pod["securityContext"], {"seccompProfile": {"type": "RuntimeDefault"}})
+                    for container in pod.get("initContainers", []) + pod["containers"]:
+                        rights = container["securityContext"]
+                        self.assertNotIn("runAsUser", rights)
+                        self.assertFalse(rights["allowPrivilegeEscalation"])
+                        self.assertEqual(rights["capabilities"], {"drop": ["ALL"]})
+                        if container["name"].startswith("neverstale"):
+                            self.assertTrue(rights["runAsNonRoot"])
+                            self.assertTrue(rights["readOnlyRootFilesystem"])
+
+    def test_only_existing_secrets_are_named_and_none_is_made(self):
+        for name, (values, upgrade) in house.cases().items():
+            with self.subTest(name):
+                self.assertEqual(house.of_kind(house.objects(values, upgrade), "Secret"), [])
+
+    def test_selectors_meet_the_pods(self):
+        for name, (values, upgrade) in house.cases().items():
+            found = house.objects(values, upgrade)
+            workloads = house.of_kind(found, "Deployment", "StatefulSet")
+            if not workloads:
+                continue
+            labels = workloads[0]["spec"]["template"]["metadata"]["labels"].items()
+            jobs = [one["spec"]["template"]["metadata"]["labels"].items() for one in house.of_kind(found, "Job")]
+            for one in found:
+                selector = one.get("spec", {}).get("selector") or one.get("spec", {}).get("podSelector")
+                if one["kind"] in {"Job", "ServiceMonitor"} or not selector:
+                    continue
+                wanted = selector.get("matchLabels", selector).items()
+                meets = jobs if one["metadata"]["name"].endswith("-installation") else [labels]
+                with self.subTest(name, kind=one["kind"], object=one["metadata"]["name"]):
+                    self.assertTrue(meets)
+                    self.assertTrue(all(wanted <= other for other in meets))
+                    if meets == [labels]:
+                        self.assertFalse(any(wanted <= job for job in jobs), "selects the installation's pods too")
+
+    def test_before_an_upgrade_a_hook_installs_and_at_first_an_ordinary_job(self):
+        hooks = {}
+        for name in ["plain", "upgrade"]:
+            values, upgrade = house.cases()[name]
+            job = house.of_kind(house.objects(values, upgrade), "Job")[0]
+            hooks[name] = job["metadata"].get("annotations", {}).get("helm.sh/hook")
+            pod = house.pod_of(job)
+            self.assertEqual([pod["initContainers"][0]["args"], pod["containers"][0]["args"]], [["install"], ["verify"]])
+        self.assertEqual(hooks, {"plain": None, "upgrade": "pre-upgrade"})
+
+
+if __name__ == "__main__":
+    unittest.main()
