@@ -79,13 +79,13 @@ pub const fn proof(safeguard: Safeguard) -> Proof {
         | Safeguard::PageEnd
         | Safeguard::FloorRaised
         | Safeguard::BroadcastGap
-        | Safeguard::BroadcastIncarnation
         | Safeguard::BroadcastSeal
         | Safeguard::TableTag
         | Safeguard::Floor
         | Safeguard::L2Judged
         | Safeguard::L2Key
         | Safeguard::L2Incarnation => Model("pair"),
+        Safeguard::BroadcastIncarnation => Model("echoes"),
         Safeguard::FloorFirst | Safeguard::AppliedLast => Race,
     }
 }

@@ -80,6 +80,8 @@ pub struct Scenario {
     /// The states that there are; any other number fails, fewer above all.
     pub states: usize,
     pub(crate) sidecars: usize,
+    /// Sidecars keep their numbers, for whoever reads a way; else those that are alike are one state.
+    pub(crate) keeps_numbers: bool,
     /// Readers of each sidecar.
     pub(crate) readers: usize,
     /// Keys that are read.
@@ -129,6 +131,7 @@ impl Scenario {
         about: "",
         states: 0,
         sidecars: 1,
+        keeps_numbers: false,
         readers: 1,
         keys: 1,
         fills_at_once: true,
@@ -167,6 +170,13 @@ impl Scenario {
     /// Whether anything depends on time.
     pub(crate) fn has_time(&self) -> bool {
         self.lease_ticks > 0 || self.expires_in.is_some() || self.levels.contains(&Level::MinimizeLatency)
+    }
+
+    /// The same, with a way to a violation that can be followed.
+    #[must_use]
+    pub const fn readable(mut self) -> Self {
+        self.keeps_numbers = true;
+        self
     }
 
     pub(crate) fn allows(&self, fault: Fault) -> bool {

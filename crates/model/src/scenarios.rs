@@ -45,6 +45,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "pair",
         about: "the fleet with two sidecars, three reads and one fault, where mutants are quickly caught",
+        states: 370_929,
         sidecars: 2,
         keys: 2,
         reads_max: Some(3),
@@ -64,6 +65,20 @@ pub const SCENARIOS: &[Scenario] = &[
             Reach::Pruned,
             Reach::Incarnation,
         ],
+        ..Scenario::SMALL
+    },
+    Scenario {
+        name: "echoes",
+        about: "what was said before a failover, heard after it",
+        states: 39_798,
+        sidecars: 2,
+        reads_max: Some(2),
+        transactions: &[SECOND, FIRST],
+        is_in_turn: true,
+        has_broadcast: true,
+        faults: &[Fault::LoseOne],
+        faults_max: 1,
+        reaches: &[Reach::L1, Reach::Broadcast, Reach::Incarnation],
         ..Scenario::SMALL
     },
     Scenario {
@@ -118,6 +133,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "batches-over",
         about: "a batch over a failover that loses a commit",
+        states: 261_456,
         levels: &[Level::Batch],
         transactions: &[BOTH, BOTH, SECOND],
         has_renewal: true,
@@ -215,4 +231,28 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Larger ones, which nobody waits for every day.
-pub const DEEP_SCENARIOS: &[Scenario] = &[];
+pub const DEEP_SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "deep-settlements",
+        about: "settlements that overlap with fences which nobody waits for",
+        states: 3_981_158,
+        transactions: &[FIRST, FIRST],
+        lease_ticks: 1,
+        has_renewal: true,
+        overlaps: true,
+        faults: &[Fault::Abort],
+        reaches: &[Reach::L1, Reach::Lease],
+        ..Scenario::SMALL
+    },
+    Scenario {
+        name: "deep-leases",
+        about: "leases with exceptions, read on either side of them",
+        transactions: &[BOTH, SECOND],
+        keys: 2,
+        lease_ticks: 1,
+        has_renewal: true,
+        faults: &[Fault::Abort],
+        reaches: &[Reach::L1, Reach::Lease, Reach::Exceptions],
+        ..Scenario::SMALL
+    },
+];

@@ -160,7 +160,7 @@ impl Model for System {
                 next.violation = Some(Violation::Unanswered);
             }
         }
-        next.forget_order();
+        next.forget_order(&self.0);
         (next != *state).then_some(next)
     }
 
@@ -321,7 +321,7 @@ impl State {
     }
 
     /// Sidecars are alike, and so are ways in which the same came to lie in L2: only one of each is explored.
-    fn forget_order(&mut self) {
+    fn forget_order(&mut self, scenario: &Scenario) {
         self.l2
             .sort_by_key(|entry| (entry.key, entry.incarnation, entry.as_of, entry.version));
         self.messages.sort_by_key(Message::place);
@@ -330,7 +330,7 @@ impl State {
                 Arc::make_mut(sidecar).throw_waste_away();
             }
         }
-        if self.sidecars.len() > 1 {
+        if !scenario.keeps_numbers {
             self.sidecars.sort_by_cached_key(|sidecar| {
                 let mut hasher = DefaultHasher::new();
                 sidecar.hash(&mut hasher);
