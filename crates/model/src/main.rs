@@ -88,7 +88,9 @@ fn explore_all(scenarios: &[Scenario]) -> bool {
                 scenario.states
             ));
         }
-        failures.iter().for_each(|failure| println!("{failure}"));
+        for failure in &failures {
+            println!("{failure}");
+        }
         all_hold &= failures.is_empty();
     }
     all_hold
