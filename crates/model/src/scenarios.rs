@@ -247,6 +247,7 @@ pub const DEEP_SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "deep-leases",
         about: "leases with exceptions, read on either side of them",
+        states: 1_133_422,
         transactions: &[BOTH, SECOND],
         keys: 2,
         lease_ticks: 1,
