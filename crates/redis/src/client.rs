@@ -70,6 +70,32 @@ pub(crate) struct Shared {
     pub(crate) stand_in: Option<Arc<dyn crate::simulated::StandIn>>,
 }
 
+impl Shared {
+    fn new(
+        clients: Vec<Client>,
+        builder: Builder,
+        target: Target,
+        settings: &RedisSettings,
+        tasks: &Tasks,
+        clock: &Clock,
+    ) -> Self {
+        Self {
+            clients,
+            next: AtomicUsize::new(0),
+            builder,
+            target,
+            settings: settings.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            breaker: Mutex::new(Breaker::new()),
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+            #[cfg(feature = "simulation")]
+            stand_in: None,
+        }
+    }
+}
+
 /// Whether Redis is of use now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
@@ -98,23 +124,7 @@ impl Redis {
             "redis.watch",
             tell_of_changes(clients[0].clone(), target.to_string(), tasks.clone()),
         );
-        let shared = Shared {
-            clients,
-            next: AtomicUsize::new(0),
-            builder,
-            target,
-            settings: settings.clone(),
-            tasks: tasks.clone(),
-            clock: clock.clone(),
-            breaker: Mutex::new(Breaker::new()),
-            reads: Semaphore::new(READS_MAX),
-            writes: Semaphore::new(WRITES_MAX),
-            #[cfg(feature = "simulation")]
-            stand_in: None,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        Ok(Self::of(Shared::new(clients, builder, target, settings, tasks, clock)))
     }
 
     /// Sends every command to `stand_in`, and connects to nothing.
@@ -129,22 +139,15 @@ impl Redis {
         clock: &Clock,
     ) -> Result<Self, RedisError> {
         let (target, builder) = builder(settings)?;
-        let shared = Shared {
-            clients: Vec::new(),
-            next: AtomicUsize::new(0),
-            builder,
-            target,
-            settings: settings.clone(),
-            tasks: tasks.clone(),
-            clock: clock.clone(),
-            breaker: Mutex::new(Breaker::new()),
-            reads: Semaphore::new(READS_MAX),
-            writes: Semaphore::new(WRITES_MAX),
-            stand_in: Some(stand_in),
-        };
-        Ok(Self {
+        let mut shared = Shared::new(Vec::new(), builder, target, settings, tasks, clock);
+        shared.stand_in = Some(stand_in);
+        Ok(Self::of(shared))
+    }
+
+    fn of(shared: Shared) -> Self {
+        Self {
             shared: Arc::new(shared),
-        })
+        }
     }
 
     /// Says where Redis is and of which kind, without credentials.

@@ -183,8 +183,8 @@ impl Plan {
     /// How Postgres behaves.
     pub(crate) fn temper(&self, chance: &Chance) -> Temper {
         Temper {
-            lingers_percent: chance.one(&[0, 10, 40]),
-            lingers_ms: chance.one(&[0..=2, 1..=15]),
+            lingers_percent: chance.one(&[0, 10, 40, 70]),
+            lingers_ms: chance.one(&[0..=2, 1..=15, 1..=50]),
             flush_ms: chance.one(&[0..=0, 0..=5, 1..=20]),
             clock_ppm: self.steer(chance),
             steps_percent: chance.one(&[0, 0, 20]),

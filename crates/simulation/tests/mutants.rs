@@ -7,9 +7,9 @@ use neverstale_coherence::safeguard::{Safeguard, take_away};
 use neverstale_simulation::{flavour, run, run_many};
 
 /// Seeds in which a mutant must be found.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 1_000;
 
-const MUTANTS: [Safeguard; 25] = [
+const MUTANTS: [Safeguard; 30] = [
     Safeguard::CommitWait,
     Safeguard::IntentHeeded,
     Safeguard::LeaseExceptions,
@@ -35,6 +35,11 @@ const MUTANTS: [Safeguard; 25] = [
     Safeguard::StalenessBound,
     Safeguard::UnnamedWriter,
     Safeguard::OrderLock,
+    Safeguard::CommitWaitSlices,
+    Safeguard::Floor,
+    Safeguard::FloorRaised,
+    Safeguard::BroadcastGap,
+    Safeguard::L2Incarnation,
 ];
 
 #[test]
