@@ -69,6 +69,11 @@ def of_kind(found, *kinds):
     return [one for one in found if one["kind"] in kinds]
 
 
+def workloads(found):
+    """Those that the sidecar is in: all but the bundled Redis."""
+    return [one for one in of_kind(found, "Deployment", "StatefulSet") if not one["metadata"]["name"].endswith("-redis")]
+
+
 def pod_of(one):
     """The pod spec in a workload or a Job."""
     return one["spec"]["template"]["spec"]

@@ -18,6 +18,7 @@ FREE = {
 CHOICES = {
     "image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "app.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "redis.bundled.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "app.kind": ["Deployment", "StatefulSet"],
     "sidecar.startAfter": ["process", "ready"],
     "installation.mode": ["job", "initContainer", "none"],
@@ -26,6 +27,7 @@ CHOICES = {
 # What the type of the default does not say.
 TYPES = {
     "installation.leaseMs": {"type": ["integer", "null"], "minimum": 0},
+    "redis.bundled.runAsUser": {"type": ["integer", "null"], "minimum": 1},
     "podDisruptionBudget.maxUnavailable": {"type": ["integer", "string"]},
 }
 # Said by the chart, or secret: not for sidecar.settings.

@@ -92,8 +92,9 @@ class Postgres:
 class Kubelet:
     """Runs containers of a rendered pod as processes of this machine."""
 
-    def __init__(self, secrets):
-        self.secrets = secrets
+    def __init__(self, secrets, pod_name="chat-0", instead=None):
+        # What a variable holds here instead, where the container's own value needs a cluster's names.
+        self.secrets, self.pod_name, self.instead = secrets, pod_name, instead or {}
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="chart-pod-"))
         self.ports = {}
 
@@ -103,9 +104,12 @@ class Kubelet:
         for one in container.get("env", []):
             value = one.get("value")
             if value is None:
-                source = one["valueFrom"]["secretKeyRef"]
-                value = self.secrets[source["name"]][source["key"]]
-            found[one["name"]] = self.here(value)
+                source = one["valueFrom"].get("secretKeyRef")
+                value = self.secrets[source["name"]][source["key"]] if source else self.pod_name
+            # The kubelet replaces $(NAME) by what was said before.
+            for name, said in found.items():
+                value = value.replace(f"$({name})", said)
+            found[one["name"]] = self.instead.get(one["name"], self.here(value))
         return found
 
     def here(self, value):

@@ -18,6 +18,7 @@ def secrets(url, reader=None):
         "chat-database": {"database-url": url},
         "chat-database-reader": {"database-url": reader or url},
         "chat-secret": {"webui-secret-key": "not-a-secret"},
+        "chat-redis-password": {"redis-password": "abc123"},
         "chat-redis": {"redis-url": "redis://:a-password@chat:6379/0"},
         "chat-sealing": {"keys": SEALING},
         "chat-tokens": {"tokens": "a-token\n"},
@@ -27,7 +28,7 @@ def secrets(url, reader=None):
 def workload(name, **values):
     """The pod of a case."""
     case, upgrade = house.cases()[name]
-    return house.pod_of(house.of_kind(house.objects(house.merge(case, values), upgrade), "Deployment", "StatefulSet")[0])
+    return house.pod_of(house.workloads(house.objects(house.merge(case, values), upgrade))[0])
 
 
 def job(name, which="install"):
@@ -56,7 +57,7 @@ class Drift(unittest.TestCase):
 
     def test_the_binary_understands_the_variables_of_every_case(self):
         for name, (values, upgrade) in house.cases().items():
-            for one in house.of_kind(house.objects(values, upgrade), "Deployment", "StatefulSet"):
+            for one in house.workloads(house.objects(values, upgrade)):
                 pod = house.pod_of(one)
                 sidecar = house.sidecar_of(pod)
                 if name == "cluster":

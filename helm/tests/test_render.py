@@ -16,6 +16,12 @@ KUBERNETES = ["1.25", "1.29", kubernetes_validate.latest_version()]
 OPERATORS = {"ServiceMonitor", "PodMonitor", "PrometheusRule"}
 
 
+def setUpModule():
+    """What is written is written first: without its schema the chart does not render."""
+    if house.WRITE:
+        house.same_or_write(house.CHART / "values.schema.json", schema.made())
+
+
 class Rendering(unittest.TestCase):
     def test_the_schema_of_values_is_what_the_binary_and_the_comments_say(self):
         made = schema.made()
@@ -90,6 +96,7 @@ class Rendering(unittest.TestCase):
             "app.secretKey.existingSecret": {"app": {"secretKey": {"existingSecret": ""}}},
             "app.podLabels": {"app": {"enabled": False}},
             "redis.existingSecret or redis.url": {"redis": {"existingSecret": "a", "url": "redis://b"}},
+            "redis.bundled.existingSecret": {"redis": {"bundled": {"enabled": True}}},
             "choose one": {"monitoring": {"serviceMonitor": True, "podMonitor": True}},
         }
         for words, values in missing.items():
@@ -103,7 +110,7 @@ class Promises(unittest.TestCase):
     def pods(self):
         """Each case's workload."""
         for name, (values, upgrade) in house.cases().items():
-            for one in house.of_kind(house.objects(values, upgrade), "Deployment", "StatefulSet"):
+            for one in house.workloads(house.objects(values, upgrade)):
                 yield name, values, house.pod_of(one)
 
     def test_the_sidecar_starts_before_the_application_and_ends_after_it(self):
@@ -136,6 +143,8 @@ class Promises(unittest.TestCase):
                     self.assertEqual(pod["securityContext"], {"seccompProfile": {"type": "RuntimeDefault"}})
                     for container in pod.get("initContainers", []) + pod["containers"]:
                         rights = container["securityContext"]
+                        if container["name"] in {"redis", "sentinel"}:
+                            self.assertEqual(rights.pop("runAsUser", 999), 999)
                         self.assertNotIn("runAsUser", rights)
                         self.assertFalse(rights["allowPrivilegeEscalation"])
                         self.assertEqual(rights["capabilities"], {"drop": ["ALL"]})
@@ -151,9 +160,10 @@ class Promises(unittest.TestCase):
     def test_selectors_meet_the_pods(self):
         for name, (values, upgrade) in house.cases().items():
             found = house.objects(values, upgrade)
-            workloads = house.of_kind(found, "Deployment", "StatefulSet")
+            workloads = house.workloads(found)
             if not workloads:
                 continue
+            redis = [one["spec"]["template"]["metadata"]["labels"].items() for one in house.of_kind(found, "StatefulSet") if one not in workloads]
             labels = workloads[0]["spec"]["template"]["metadata"]["labels"].items()
             jobs = [one["spec"]["template"]["metadata"]["labels"].items() for one in house.of_kind(found, "Job")]
             for one in found:
@@ -161,12 +171,13 @@ class Promises(unittest.TestCase):
                 if one["kind"] in {"Job", "ServiceMonitor"} or not selector:
                     continue
                 wanted = selector.get("matchLabels", selector).items()
-                meets = jobs if one["metadata"]["name"].endswith("-installation") else [labels]
+                name_of = one["metadata"]["name"]
+                meets = jobs if name_of.endswith("-installation") else redis if name_of.endswith("-redis") else [labels]
                 with self.subTest(name, kind=one["kind"], object=one["metadata"]["name"]):
                     self.assertTrue(meets)
                     self.assertTrue(all(wanted <= other for other in meets))
                     if meets == [labels]:
-                        self.assertFalse(any(wanted <= job for job in jobs), "selects the installation's pods too")
+                        self.assertFalse(any(wanted <= other for other in jobs + redis), "selects other pods too")
 
     def test_before_an_upgrade_a_hook_installs_and_at_first_an_ordinary_job(self):
         hooks = {}

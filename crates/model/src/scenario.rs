@@ -70,7 +70,7 @@ pub enum Fault {
     StepClock,
 }
 
-/// A configuration of the model. What is not named in one is as in [`Scenario::SMALL`].
+/// A configuration of the model. What is not named in one is as in `Scenario::SMALL`.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
     /// Its name, by which the proofs refer to it.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use neverstale_testkit::{PostgresVersion, postgres_binaries, target_directory, workspace};
+use neverstale_testkit::{PostgresVersion, postgres_binaries, redis_server, target_directory, workspace};
 
 use crate::cargo::{Profile, build_binary};
 
@@ -27,6 +27,8 @@ const PROMETHEUS: &str = "prometheus";
 /// Runs the tests; with `write`, snapshots and schema become what they should be.
 pub(crate) fn run(write: bool) -> Result<()> {
     let python = python()?;
+    // Its test finds it by the path, where a package manager puts it.
+    redis_server()?;
     let mut tests = Command::new("python3");
     tests
         .args(["-B", "-m", "unittest", "discover", "--start-directory", "."])

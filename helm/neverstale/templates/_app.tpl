@@ -2,27 +2,18 @@
 
 {{- define "neverstale.appEnv" -}}
 {{- include "neverstale.databaseEnv" (dict "secret" .Values.database.existingSecret "key" .Values.database.urlKey) }}
-{{- include "neverstale.redisEnv" .Values.redis }}
-{{- if or .Values.redis.existingSecret .Values.redis.url }}
+{{- include "neverstale.redisEnv" . }}
+{{- if include "neverstale.hasRedis" . }}
 - name: ENABLE_WEBSOCKET_SUPPORT
   value: "true"
 - name: WEBSOCKET_MANAGER
   value: redis
-{{- if .Values.redis.existingSecret }}
-- name: WEBSOCKET_REDIS_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.redis.existingSecret }}
-      key: {{ .Values.redis.urlKey }}
-{{- else }}
-- name: WEBSOCKET_REDIS_URL
-  value: {{ .Values.redis.url | quote }}
-{{- end }}
-{{- if .Values.redis.sentinelHosts }}
+{{- include "neverstale.redisUrl" (dict "root" . "name" "WEBSOCKET_REDIS_URL") }}
+{{- with include "neverstale.sentinelHosts" . }}
 - name: WEBSOCKET_SENTINEL_HOSTS
-  value: {{ .Values.redis.sentinelHosts | quote }}
+  value: {{ . | quote }}
 - name: WEBSOCKET_SENTINEL_PORT
-  value: {{ .Values.redis.sentinelPort | quote }}
+  value: {{ $.Values.redis.sentinelPort | quote }}
 {{- end }}
 {{- end }}
 - name: WEBUI_SECRET_KEY

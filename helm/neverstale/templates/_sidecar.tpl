@@ -9,30 +9,59 @@
       key: {{ .key }}
 {{- end }}
 
-{{- define "neverstale.redisEnv" -}}
-{{- if and .existingSecret .url }}
-{{- fail "set redis.existingSecret or redis.url, not both" }}
+{{- define "neverstale.sentinelHosts" -}}
+{{- if .Values.redis.bundled.enabled -}}
+{{- include "neverstale.redisHosts" . | replace " " "," -}}
+{{- else -}}
+{{- .Values.redis.sentinelHosts -}}
+{{- end -}}
 {{- end }}
-{{- if and .cluster .sentinelHosts }}
-{{- fail "redis.cluster and redis.sentinelHosts exclude each other" }}
+
+{{- define "neverstale.hasRedis" -}}
+{{- if or .Values.redis.existingSecret .Values.redis.url .Values.redis.bundled.enabled }}true{{ end -}}
 {{- end }}
-{{- if .existingSecret }}
-- name: REDIS_URL
+
+{{/* The URL of Redis under a name: {root, name}. */}}
+{{- define "neverstale.redisUrl" -}}
+{{- $redis := .root.Values.redis }}
+{{- if $redis.existingSecret }}
+- name: {{ .name }}
   valueFrom:
     secretKeyRef:
-      name: {{ .existingSecret }}
-      key: {{ .urlKey }}
-{{- else if .url }}
-- name: REDIS_URL
-  value: {{ .url | quote }}
+      name: {{ $redis.existingSecret }}
+      key: {{ $redis.urlKey }}
+{{- else if $redis.bundled.enabled }}
+- name: {{ .name }}
+  value: redis://:$(REDIS_PASSWORD)@neverstale:6379/0
+{{- else if $redis.url }}
+- name: {{ .name }}
+  value: {{ $redis.url | quote }}
 {{- end }}
-{{- if .sentinelHosts }}
+{{- end }}
+
+{{- define "neverstale.redisEnv" -}}
+{{- $redis := .Values.redis }}
+{{- if gt (len (compact (list $redis.existingSecret $redis.url (ternary "bundled" "" $redis.bundled.enabled)))) 1 }}
+{{- fail "set one of redis.existingSecret or redis.url or redis.bundled.enabled" }}
+{{- end }}
+{{- if and $redis.cluster (include "neverstale.sentinelHosts" .) }}
+{{- fail "redis.cluster excludes Sentinels" }}
+{{- end }}
+{{- if $redis.bundled.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ required "redis.bundled.existingSecret names the Secret with the password" $redis.bundled.existingSecret }}
+      key: {{ $redis.bundled.passwordKey }}
+{{- end }}
+{{- include "neverstale.redisUrl" (dict "root" . "name" "REDIS_URL") }}
+{{- with include "neverstale.sentinelHosts" . }}
 - name: REDIS_SENTINEL_HOSTS
-  value: {{ .sentinelHosts | quote }}
+  value: {{ . | quote }}
 - name: REDIS_SENTINEL_PORT
-  value: {{ .sentinelPort | quote }}
+  value: {{ $redis.sentinelPort | quote }}
 {{- end }}
-{{- if .cluster }}
+{{- if $redis.cluster }}
 - name: REDIS_CLUSTER
   value: "true"
 {{- end }}
@@ -58,7 +87,7 @@
 {{- $database = $database.reader }}
 {{- end }}
 {{- include "neverstale.databaseEnv" (dict "secret" $database.existingSecret "key" $database.urlKey) }}
-{{- include "neverstale.redisEnv" .Values.redis }}
+{{- include "neverstale.redisEnv" . }}
 - name: NEVERSTALE_API__LISTEN
   value: "127.0.0.1:{{ .Values.sidecar.apiPort }}"
 - name: NEVERSTALE_ADMIN__LISTEN
