@@ -61,21 +61,21 @@ def test_the_newest_token_is_kept_whatever_order_answers_come_in() -> None:
         (f"{A}-1f", f"{A}-1f"),
         (f"{B}-1", f"{B}-1"),
     ]:
-        freshness.seen(token, freshness.generation)
+        freshness.seen(token)
         assert freshness.token == expected
 
 
-def test_an_answer_asked_for_before_a_write_does_not_count_after_it() -> None:
+def test_after_a_write_only_its_own_fence_counts() -> None:
     freshness = Freshness()
-    before = freshness.generation
-    fence = freshness.wrote()
-    freshness.seen(f"{A}-7", before)
-    freshness.seen(f"{A}-7", freshness.generation)
+    freshness.seen(f"{A}-6")
+    overtaken = freshness.wrote()
+    freshness.seen(f"{A}-7")
     assert freshness.level is None
-    overtaken, fence = fence, freshness.wrote()
+    fence = freshness.wrote()
     freshness.fenced(f"{A}-8", overtaken)
     assert freshness.level is None
     freshness.fenced(f"{A}-9", fence)
+    freshness.seen(f"{A}-7")
     assert freshness.token == f"{A}-9"
 
 

@@ -176,23 +176,21 @@ class AsyncSession:
     async def answer(self, read: Read[T], *, timeout: float | None = None, known: Answer[T] | None = None) -> Answer[T]:
         """As `AsyncClient.answer`."""
         freshness = self._freshness
-        generation = freshness.generation
         answer = await self._client.answer(read, level=freshness.level, timeout=timeout, known=known)
-        freshness.seen(answer.position, generation)
+        freshness.seen(answer.position)
         return answer
 
     async def batch(self, reads: Sequence[Read[Any]], *, timeout: float | None = None) -> Batch:
         """As `AsyncClient.batch`."""
         freshness = self._freshness
-        generation = freshness.generation
         batch = await self._client.batch(reads, level=freshness.level, timeout=timeout)
-        freshness.seen(batch.position, generation)
+        freshness.seen(batch.position)
         return batch
 
     async def wrote(self, *, timeout: float | None = None) -> None:
         """Tells that something was committed: takes a fence. Until one is answered, reads are fully consistent."""
-        generation = self._freshness.wrote()
-        self._freshness.fenced(await self._client.position(timeout=timeout), generation)
+        fence = self._freshness.wrote()
+        self._freshness.fenced(await self._client.position(timeout=timeout), fence)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -201,9 +199,9 @@ class AsyncSession:
         try:
             yield
         finally:
-            generation = self._freshness.wrote()
+            fence = self._freshness.wrote()
             try:
-                self._freshness.fenced(await self._client.position(), generation)
+                self._freshness.fenced(await self._client.position(), fence)
             except NeverstaleError:
                 # The write is done, and reads are fully consistent from here on.
                 pass

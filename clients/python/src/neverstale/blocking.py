@@ -172,23 +172,21 @@ class Session:
     def answer(self, read: Read[T], *, timeout: float | None = None, known: Answer[T] | None = None) -> Answer[T]:
         """As `Client.answer`."""
         freshness = self._freshness
-        generation = freshness.generation
         answer = self._client.answer(read, level=freshness.level, timeout=timeout, known=known)
-        freshness.seen(answer.position, generation)
+        freshness.seen(answer.position)
         return answer
 
     def batch(self, reads: Sequence[Read[Any]], *, timeout: float | None = None) -> Batch:
         """As `Client.batch`."""
         freshness = self._freshness
-        generation = freshness.generation
         batch = self._client.batch(reads, level=freshness.level, timeout=timeout)
-        freshness.seen(batch.position, generation)
+        freshness.seen(batch.position)
         return batch
 
     def wrote(self, *, timeout: float | None = None) -> None:
         """Tells that something was committed: takes a fence. Until one is answered, reads are fully consistent."""
-        generation = self._freshness.wrote()
-        self._freshness.fenced(self._client.position(timeout=timeout), generation)
+        fence = self._freshness.wrote()
+        self._freshness.fenced(self._client.position(timeout=timeout), fence)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -197,9 +195,9 @@ class Session:
         try:
             yield
         finally:
-            generation = self._freshness.wrote()
+            fence = self._freshness.wrote()
             try:
-                self._freshness.fenced(self._client.position(), generation)
+                self._freshness.fenced(self._client.position(), fence)
             except NeverstaleError:
                 # The write is done, and reads are fully consistent from here on.
                 pass

@@ -18,7 +18,7 @@ class Freshness:
     def __init__(self) -> None:
         self._token: str | None = None
         self._level: Level | None = None
-        # Fences that were begun; counts generations, so that an answer asked before a write is known as such.
+        # Fences that were begun, one for each write.
         self._fences = 0
 
     @property
@@ -31,26 +31,19 @@ class Freshness:
         """The level for the next read; none is fully consistent, the default."""
         return self._level
 
-    @property
-    def generation(self) -> int:
-        """Goes with a read, and comes back with its answer."""
-        return self._fences
-
     def wrote(self) -> int:
-        """Begins a fence, because something was written; gives its generation."""
+        """Begins a fence, because something was written; gives its number."""
         self._fences += 1
         self._token = self._level = None
         return self._fences
 
-    def fenced(self, token: str, generation: int) -> None:
-        """Ends a fence, unless something was written since."""
-        if generation == self._fences:
+    def fenced(self, token: str, fence: int) -> None:
+        """Ends a fence, unless something was written since it began."""
+        if fence == self._fences:
             self._keep(token)
 
-    def seen(self, token: str, generation: int) -> None:
-        """Takes the token of an answer."""
-        if generation != self._fences:
-            return
+    def seen(self, token: str) -> None:
+        """Takes the token of an answer, in whatever order answers come."""
         if self._token is None:
             # Before any write the first answer begins the session; after one only the fence does.
             if self._fences == 0 and token:
