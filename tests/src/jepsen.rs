@@ -8,14 +8,18 @@ mod client;
 mod judge;
 mod level;
 mod nemesis;
+mod page;
 mod readers;
 mod record;
 mod registers;
 mod report;
 mod stage;
+mod story;
 mod writers;
 
 use std::{
+    fs,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -40,7 +44,7 @@ use self::{
 use crate::dice::Dice;
 
 /// Readers of each sidecar; the last one comes by its Unix socket and may see secrets.
-const READERS: usize = 2;
+const READERS: usize = 3;
 const WRITERS: [Session; 6] = [
     Session::Own,
     Session::Own,
@@ -71,8 +75,11 @@ pub struct Options {
     #[arg(long)]
     pub without: Option<String>,
     /// Milliseconds between two bursts of a reader.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 5)]
     pub pace_ms: u64,
+    /// The directory for the history and its page; without it neither is written.
+    #[arg(long)]
+    pub into: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -82,7 +89,8 @@ impl Default for Options {
             seed: 1,
             faults: Vec::new(),
             without: None,
-            pace_ms: 8,
+            pace_ms: 5,
+            into: None,
         }
     }
 }
@@ -117,7 +125,13 @@ pub async fn run(options: &Options) -> Result<Report> {
     drop(stage);
     let judging = Instant::now();
     let violations = judge::judge(&history);
-    Ok(Report::of(options, history, violations, problems, judging.elapsed()))
+    let report = Report::of(options, history, violations, problems, judging.elapsed());
+    if let Some(directory) = &options.into {
+        fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
+        story::write(&directory.join("history.jsonl"), &report.history, &report.violations)?;
+        page::write(&directory.join("history.html"), &report)?;
+    }
+    Ok(report)
 }
 
 /// Everybody who plays.
@@ -239,11 +253,12 @@ impl Play {
 
     fn say_how_it_goes(&self) {
         println!(
-            "{:>5.0} s  {:>9} answered  {:>7} failed  {:>6} committed",
+            "{:>5.0} s  {:>9} answered  {:>7} failed  {:>6} committed  {}",
             self.clock.elapsed().as_secs_f64(),
             self.readers.answered.load(Ordering::Relaxed),
             self.readers.failed.load(Ordering::Relaxed),
             self.writers.committed.load(Ordering::Relaxed),
+            self.nemesis.faults.under_way(),
         );
     }
 
@@ -253,8 +268,7 @@ impl Play {
         processes.extend(WRITERS.iter().enumerate().map(|(number, session)| {
             let how = match session {
                 Session::Own => "own session",
-                Session::Pooled if self.stage.pooler.is_some() => "PgBouncer",
-                Session::Pooled => "pool",
+                Session::Pooled => "PgBouncer",
             };
             format!("writer {} ({how})", number + 1)
         }));
@@ -286,11 +300,15 @@ fn reading_processes() -> Vec<(usize, usize)> {
 }
 
 fn names_of_readers() -> Vec<String> {
-    let readers = reading_processes().into_iter().map(|(place, number)| {
-        let way = if number + 1 == READERS { "socket" } else { "TCP" };
-        format!("sidecar {} by {way}", place + 1)
-    });
+    let readers = reading_processes()
+        .into_iter()
+        .map(|(place, number)| reader(place, number));
     readers
-        .chain((1..=SIDECARS).map(|place| format!("sidecar {place}, last words")))
+        .chain((0..SIDECARS).map(|place| format!("{}, at the end", reader(place, READERS - 1))))
         .collect()
+}
+
+fn reader(place: usize, number: usize) -> String {
+    let way = if number + 1 == READERS { " (socket)" } else { "" };
+    format!("sidecar {} reader {}{way}", place + 1, number + 1)
 }

@@ -14,7 +14,7 @@ pub enum Level {
     FullyConsistent,
     /// Linearizable while the primary answers; within the staleness bound, and saying so, while it does not.
     FullyConsistentOrBounded,
-    /// Not older than what the token's holder has seen.
+    /// Not older than the state that the token names.
     AtLeastAsFresh(Token),
     /// Whatever is at hand within the staleness bound.
     MinimizeLatency,

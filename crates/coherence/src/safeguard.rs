@@ -57,7 +57,7 @@ safeguards! {
     EveryTagMarked = "every-tag-marked",
     /// More tags than can be marked one by one are marked as everything [10]. In `publish`.
     EverythingMarked = "everything-marked",
-    /// A drawn intent can be told from none [3]. In `install`.
+    /// A drawn intent can be told from none [3]. In the model's sequences.
     FirstIntent = "first-intent",
     /// One watched commit at a time draws its position and becomes visible. In `publish`.
     OrderLock = "order-lock",

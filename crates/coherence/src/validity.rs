@@ -18,7 +18,7 @@ pub struct Stamp {
 }
 
 /// What a read may rest on, taken after the read arrived and before it looks anything up [17].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entitlement {
     /// The log was applied at least this far when the entitlement was taken.
     pub(crate) applied: Position,

@@ -3,7 +3,10 @@
 //! A world belongs to one incarnation and is never changed into another: whoever meets a new incarnation makes a new world
 //! and lets readers find it, so that no read can mix the two. Written by one task, read by many without a lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    hash::{Hash, Hasher},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::{Incarnation, Intent, Position, Safeguard, Tag, TagTable, safeguard::stands};
 
@@ -104,6 +107,22 @@ impl Clone for World {
             floor: AtomicU64::new(self.floor().0),
             tags: self.tags.clone(),
         }
+    }
+}
+
+impl PartialEq for World {
+    fn eq(&self, other: &Self) -> bool {
+        let marks = |world: &Self| (world.incarnation, world.applied(), world.floor());
+        marks(self) == marks(other) && self.tags == other.tags
+    }
+}
+
+impl Eq for World {}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.incarnation, self.applied(), self.floor()).hash(state);
+        self.tags.hash(state);
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     collections::BTreeMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -42,6 +45,8 @@ pub struct SteeredClock {
     start: Instant,
     boot_ppm: i64,
     raw_ppm: i64,
+    /// What the raw clock has not counted.
+    suspended_nanos: Arc<AtomicU64>,
 }
 
 impl SteeredClock {
@@ -51,15 +56,22 @@ impl SteeredClock {
             start: Instant::now(),
             boot_ppm,
             raw_ppm,
+            suspended_nanos: Arc::default(),
         }
+    }
+
+    /// Has the last `span` been a suspend, which the raw clock does not count.
+    pub fn was_suspended(&self, span: Duration) {
+        self.suspended_nanos.fetch_add(span.as_nanos() as u64, Ordering::AcqRel);
     }
 
     pub(crate) fn now(&self) -> Moment {
         let nanos = self.start.elapsed().as_nanos() as i128;
         let steered = |ppm| Duration::from_nanos((nanos * (1_000_000 + i128::from(ppm)) / 1_000_000) as u64);
+        let suspended = Duration::from_nanos(self.suspended_nanos.load(Ordering::Acquire));
         Moment {
             boot: steered(self.boot_ppm),
-            raw: steered(self.raw_ppm),
+            raw: steered(self.raw_ppm).saturating_sub(suspended),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Subscription {
     connections: Receiver<Server>,
     heartbeat: Interval,
     must_subscribe: bool,
+    #[cfg(feature = "simulation")]
+    stand_in: Option<tokio::sync::mpsc::Receiver<Received>>,
 }
 
 impl Redis {
@@ -54,6 +56,13 @@ impl Redis {
     /// # Errors
     /// The message may or may not have been published; there is no need to repeat it.
     pub async fn publish(&self, channel: &str, message: Bytes) -> Result<u64, L2Miss> {
+        #[cfg(feature = "simulation")]
+        if let Some(stand_in) = &self.shared.stand_in {
+            let publishing = stand_in.publish(channel.to_owned(), message);
+            return timeout(PUBLISH_TIMEOUT, publishing)
+                .await
+                .unwrap_or(Err(L2Miss::TimedOut));
+        }
         let client = self
             .client()
             .ok_or(L2Miss::Disconnected)?
@@ -73,12 +82,19 @@ impl Redis {
     /// The client can't be set up.
     pub fn subscribe(&self, channel: impl Into<String>) -> Result<Subscription, RedisError> {
         let client = self.new_client()?;
+        let channel = channel.into();
         let (messages, connections) = (client.message_rx(), client.reconnect_rx());
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Subscription {
             client,
-            channel: channel.into(),
+            #[cfg(feature = "simulation")]
+            stand_in: self
+                .shared
+                .stand_in
+                .as_ref()
+                .map(|stand_in| stand_in.subscribe(&channel)),
+            channel,
             messages,
             connections,
             heartbeat,
@@ -93,6 +109,13 @@ impl Subscription {
     /// # Cancel safety
     /// May be dropped at any time; nothing is lost without a gap.
     pub async fn next(&mut self) -> Received {
+        #[cfg(feature = "simulation")]
+        if let Some(heard) = &mut self.stand_in {
+            return match heard.recv().await {
+                Some(received) => received,
+                None => std::future::pending().await,
+            };
+        }
         loop {
             if self.must_subscribe {
                 if self.try_subscribe().await {

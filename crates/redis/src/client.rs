@@ -66,6 +66,34 @@ pub(crate) struct Shared {
     breaker: Mutex<Breaker>,
     pub(crate) reads: Semaphore,
     pub(crate) writes: Semaphore,
+    #[cfg(feature = "simulation")]
+    pub(crate) stand_in: Option<Arc<dyn crate::simulated::StandIn>>,
+}
+
+impl Shared {
+    fn new(
+        clients: Vec<Client>,
+        builder: Builder,
+        target: Target,
+        settings: &RedisSettings,
+        tasks: &Tasks,
+        clock: &Clock,
+    ) -> Self {
+        Self {
+            clients,
+            next: AtomicUsize::new(0),
+            builder,
+            target,
+            settings: settings.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+            breaker: Mutex::new(Breaker::new()),
+            reads: Semaphore::new(READS_MAX),
+            writes: Semaphore::new(WRITES_MAX),
+            #[cfg(feature = "simulation")]
+            stand_in: None,
+        }
+    }
 }
 
 /// Whether Redis is of use now.
@@ -96,21 +124,30 @@ impl Redis {
             "redis.watch",
             tell_of_changes(clients[0].clone(), target.to_string(), tasks.clone()),
         );
-        let shared = Shared {
-            clients,
-            next: AtomicUsize::new(0),
-            builder,
-            target,
-            settings: settings.clone(),
-            tasks: tasks.clone(),
-            clock: clock.clone(),
-            breaker: Mutex::new(Breaker::new()),
-            reads: Semaphore::new(READS_MAX),
-            writes: Semaphore::new(WRITES_MAX),
-        };
-        Ok(Self {
+        Ok(Self::of(Shared::new(clients, builder, target, settings, tasks, clock)))
+    }
+
+    /// Sends every command to `stand_in`, and connects to nothing.
+    ///
+    /// # Errors
+    /// The settings name no usable Redis.
+    #[cfg(feature = "simulation")]
+    pub fn standing_in(
+        stand_in: Arc<dyn crate::simulated::StandIn>,
+        settings: &RedisSettings,
+        tasks: &Tasks,
+        clock: &Clock,
+    ) -> Result<Self, RedisError> {
+        let (target, builder) = builder(settings)?;
+        let mut shared = Shared::new(Vec::new(), builder, target, settings, tasks, clock);
+        shared.stand_in = Some(stand_in);
+        Ok(Self::of(shared))
+    }
+
+    fn of(shared: Shared) -> Self {
+        Self {
             shared: Arc::new(shared),
-        })
+        }
     }
 
     /// Says where Redis is and of which kind, without credentials.
@@ -151,6 +188,10 @@ impl Redis {
     /// Makes one more connection, kept like the others, for a subscription.
     pub(crate) fn new_client(&self) -> Result<Client, RedisError> {
         let client = build(&self.shared.builder, &self.shared.target)?;
+        #[cfg(feature = "simulation")]
+        if self.shared.stand_in.is_some() {
+            return Ok(client);
+        }
         self.shared.tasks.spawn(
             "redis.subscription",
             keep_connected(client.clone(), self.shared.tasks.clone()),

@@ -12,6 +12,8 @@ mod error;
 mod keys;
 mod probe;
 mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 mod values;
 
 pub use address::{Address, Host, Target};

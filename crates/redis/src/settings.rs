@@ -34,7 +34,7 @@ neverstale_settings::section! {
     /// Compresses values that are larger; secret-bearing ones never are.
     compress_over_bytes: u64 = 4_096, unit "bytes", range 64..=16_777_216, when "the network matters more than the processor, or less";
     /// Names the file of keys that seal values and broadcasts: one a line, 64 hex digits or base64; the first seals, all of them open.
-    key_file: Option<PathBuf> = None, unit "path", when "secret-bearing answers may go to L2, broadcasts should carry rows, or others can write to Redis";
+    key_file: Option<PathBuf> = None, unit "path", when "secret-bearing answers may go to L2, broadcasts should carry rows, or others can write to Redis", live;
 }
 
 impl RedisSettings {

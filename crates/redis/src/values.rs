@@ -122,7 +122,7 @@ impl Redis {
         let _place = self.shared.reads.try_acquire().map_err(|_| L2Miss::Busy)?;
         let limit = self.shared.settings.value_bytes_max as usize + BESIDE_BYTES_MAX + AS_OF_DIGITS;
         let key = Bytes::copy_from_slice(key.as_ref());
-        let held: Bytes = self.ask(async |client| client.getrange(key, 0, limit).await).await?;
+        let held = self.held(key, limit).await?;
         if held.is_empty() {
             return Ok(None);
         }
@@ -145,33 +145,61 @@ impl Redis {
         let Ok(_place) = self.shared.writes.try_acquire() else {
             return PutOutcome::Missed(L2Miss::Busy);
         };
-        let arguments = |script: &str| -> Vec<Value> {
-            vec![
-                script.into(),
-                Value::from(1),
-                Value::from(Bytes::copy_from_slice(key.as_ref())),
-                format!("{:0AS_OF_DIGITS$}", as_of.0).into(),
-                Value::from(envelope.clone()),
-                (ttl.as_millis().max(1) as i64).into(),
-            ]
-        };
-        let command = |name: &'static str| CustomCommand::new_static(name, ClusterHash::Offset(2), false);
-        let stored: Result<bool, L2Miss> = self
-            .ask(
-                async |client| match client.custom(command("EVALSHA"), arguments(&PUT_SHA)).await {
-                    // After a restart or a failover the server does not have the script yet.
-                    Err(error) if error.details().starts_with("NOSCRIPT") => {
-                        client.custom(command("EVAL"), arguments(PUT)).await
-                    }
-                    answer => answer,
-                },
-            )
-            .await;
-        match stored {
+        match self.put_unless_newer(key.as_ref(), as_of, envelope, ttl).await {
             Ok(true) => PutOutcome::Stored,
             Ok(false) => PutOutcome::Older,
             Err(miss) => PutOutcome::Missed(miss),
         }
+    }
+
+    /// Gives the first `limit` bytes of what lies under `key`; none are there when it does not exist.
+    async fn held(&self, key: Bytes, limit: usize) -> Result<Bytes, L2Miss> {
+        #[cfg(feature = "simulation")]
+        if let Some(stand_in) = &self.shared.stand_in {
+            return self.within_budget(stand_in.get_range(key, limit)).await;
+        }
+        self.ask(async |client| client.getrange(key, 0, limit).await).await
+    }
+
+    /// Runs the script; says whether it wrote.
+    async fn put_unless_newer(
+        &self,
+        key: &[u8],
+        as_of: Position,
+        envelope: Bytes,
+        ttl: Duration,
+    ) -> Result<bool, L2Miss> {
+        let digits = format!("{:0AS_OF_DIGITS$}", as_of.0);
+        #[cfg(feature = "simulation")]
+        if let Some(stand_in) = &self.shared.stand_in {
+            let key = Bytes::copy_from_slice(key);
+            return self
+                .within_budget(stand_in.put_unless_newer(key, digits, envelope))
+                .await;
+        }
+        let arguments = |script: &str| -> Vec<Value> {
+            vec![
+                script.into(),
+                Value::from(1),
+                Value::from(Bytes::copy_from_slice(key)),
+                digits.clone().into(),
+                Value::from(envelope.clone()),
+                (ttl.as_millis().max(1) as i64).into(),
+            ]
+        };
+        // The slot itself: of a command that it does not know the client takes the first argument for the key, the script here.
+        let slot = ClusterHash::from(key);
+        let command = |name: &'static str| CustomCommand::new_static(name, slot.clone(), false);
+        self.ask(
+            async |client| match client.custom(command("EVALSHA"), arguments(&PUT_SHA)).await {
+                // After a restart or a failover the server does not have the script yet.
+                Err(error) if error.details().starts_with("NOSCRIPT") => {
+                    client.custom(command("EVAL"), arguments(PUT)).await
+                }
+                answer => answer,
+            },
+        )
+        .await
     }
 
     /// Removes what lies under `key`: a value that could not be read, so that the next reader does not fetch it again.
@@ -184,23 +212,31 @@ impl Redis {
         self.ask(async |client| client.unlink(key).await).await
     }
 
-    /// Sends one command within the budget, if the breaker lets it, and tells the breaker how it went.
+    /// Sends one command to a connection that stands.
     async fn ask<T>(
         &self,
         send: impl AsyncFnOnce(&fred::clients::WithOptions<fred::clients::Client>) -> Result<T, Error>,
     ) -> Result<T, L2Miss> {
         let client = self.client().ok_or(L2Miss::Disconnected)?;
+        // The budget is for all that `send` does; the option lets the client forget what it has not written yet.
+        let client = client.with_options(&once_within(self.budget()));
+        self.within_budget(async { send(&client).await.map_err(|error| miss_of(&error)) })
+            .await
+    }
+
+    fn budget(&self) -> Duration {
+        Duration::from_millis(self.shared.settings.budget_ms)
+    }
+
+    /// Waits for an answer within the budget, if the breaker lets it be asked for, and tells the breaker how it went.
+    async fn within_budget<T>(&self, answer: impl Future<Output = Result<T, L2Miss>>) -> Result<T, L2Miss> {
         let permit = self
             .breaker()
             .admit(self.shared.clock.now().raw)
             .ok_or(L2Miss::Avoided)?;
-        let budget = Duration::from_millis(self.shared.settings.budget_ms);
-        // The budget is for all that `send` does; the option lets the client forget what it has not written yet.
-        let client = client.with_options(&once_within(budget));
-        let answer = match tokio::time::timeout(budget, send(&client)).await {
-            Ok(answer) => answer.map_err(|error| miss_of(&error)),
-            Err(_) => Err(L2Miss::TimedOut),
-        };
+        let answer = tokio::time::timeout(self.budget(), answer)
+            .await
+            .unwrap_or(Err(L2Miss::TimedOut));
         let outcome = match answer {
             Err(L2Miss::TimedOut | L2Miss::Disconnected) => Outcome::Failed,
             _ => Outcome::Answered,

@@ -1,9 +1,14 @@
 //! How the process ends: the exit codes that scripts rely on, and which failure gives which.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, ErrorKind},
+    process::ExitCode,
+};
 
+use anyhow::anyhow;
 use neverstale_installation::InstallationError;
 use neverstale_postgres::PostgresError;
+use neverstale_proxy::FileError;
 use neverstale_settings::Problems;
 
 /// The exit codes; part of the contract.
@@ -25,7 +30,7 @@ pub(crate) enum Exit {
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed
+  1  failed; serve: also when an address to listen on is taken
   2  the command line or the settings are wrong
   3  findings: verify, doctor or audit found something that needs a person
   4  unavailable: the database can't be reached";
@@ -48,6 +53,23 @@ impl Failure {
         Self {
             exit: Exit::Usage,
             error: error.into(),
+        }
+    }
+
+    /// A listener that did not start: its settings are wrong, or the machine does not let it have its address.
+    pub(crate) fn of_listener(error: impl Into<anyhow::Error>, setting: &str) -> Self {
+        let error = error.into();
+        let refused = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
+        let is_file = error.chain().any(<dyn std::error::Error>::is::<FileError>);
+        match refused.map(io::Error::kind) {
+            Some(kind) if !is_file && kind != ErrorKind::InvalidInput => Self {
+                exit: Exit::Failed,
+                error: match kind {
+                    ErrorKind::AddrInUse => anyhow!("{error:#}: end whoever has it, or choose another by {setting}"),
+                    _ => error,
+                },
+            },
+            _ => Self::usage(error),
         }
     }
 }

@@ -106,7 +106,7 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     } = process;
     let shown = Arc::default();
     parts::admin(process, Arc::clone(&shown)).await?;
-    let keys = settings.redis.key_ring().map_err(Failure::usage)?;
+    let keys = parts::keys(process)?;
     let connect = || Redis::connect(&settings.redis, tasks, clock).map_err(Failure::usage);
     let redis = settings
         .redis

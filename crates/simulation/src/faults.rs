@@ -12,7 +12,7 @@ use crate::{
     chance::Chance,
     network::Link,
     plan::Fault,
-    pod::{Place, Pod},
+    pod::{Place, Pod, Redis},
     workload::Scene,
 };
 
@@ -51,7 +51,13 @@ impl Nemesis {
         let span = |most| Duration::from_millis(self.chance.among(1..=most));
         if matches!(
             fault,
-            Fault::Partition | Fault::Cut | Fault::Slow | Fault::Pause | Fault::Kill
+            Fault::Partition
+                | Fault::RedisPartition
+                | Fault::Cut
+                | Fault::Slow
+                | Fault::Suspend
+                | Fault::Pause
+                | Fault::Kill
         ) {
             self.scene
                 .story
@@ -73,17 +79,33 @@ impl Nemesis {
                 gate.shut();
                 self.later(span(400), place, move |_| gate.open());
             }
+            Fault::Suspend => {
+                let (pod, span) = (self.pod(at), span(400));
+                pod.tasks.gate().shut();
+                self.later(span, place, move |_| {
+                    pod.clock.was_suspended(span);
+                    pod.tasks.gate().open();
+                });
+            }
             Fault::Kill => {
                 let pod = self.start(at);
                 let killed = std::mem::replace(&mut self.pods.lock().expect("nobody panics while starting")[at], pod);
                 killed.tasks.gate().kill();
                 place.postgres.cut();
+                if let Some(redis) = &place.redis {
+                    redis.link.cut();
+                }
             }
             Fault::WriterCut => self.chance.one(&self.writers).cut(),
             Fault::Terminate => server.terminate_one(),
             Fault::Crash => {
-                server.crash();
-                sleep(span(200)).await;
+                // Who may still hold a lease can't know of a loss (docs/CONSISTENCY.md): a recovery takes longer than that.
+                let lease = if server.crash() {
+                    self.scene.plan.lease_ms * 5 / 4
+                } else {
+                    0
+                };
+                sleep(Duration::from_millis(lease) + span(200)).await;
                 server.come_back();
             }
             Fault::Restart => {
@@ -92,6 +114,16 @@ impl Nemesis {
                 server.come_back();
             }
             Fault::Prune => drop(server.prune(1)),
+            Fault::RedisPartition => {
+                if let Some(redis) = place.redis.clone() {
+                    redis.link.partition();
+                    self.later(span(400), place, move |_| redis.link.heal());
+                }
+            }
+            Fault::RedisRestart => self.on_redis(|redis| redis.store.restart()),
+            Fault::RedisRewind => self.on_redis(|redis| redis.store.rewind()),
+            Fault::RedisForge => self.on_redis(|redis| redis.store.forge(server)),
+            Fault::RedisScramble => self.on_redis(|redis| redis.store.scramble()),
             Fault::Triggers => self.disable_triggers(span(300)).await,
         }
     }
@@ -114,6 +146,12 @@ impl Nemesis {
         pod
     }
 
+    fn on_redis(&self, act: impl FnOnce(&Redis)) {
+        if let Some(redis) = &self.places[0].redis {
+            act(redis);
+        }
+    }
+
     fn pod(&self, at: usize) -> Pod {
         self.pods.lock().expect("nobody panics while starting")[at].clone()
     }
@@ -134,10 +172,10 @@ impl Nemesis {
         while scene.writing.load(Ordering::Relaxed) > 0 {
             sleep(Duration::from_millis(5)).await;
         }
-        server.set_triggers(false);
+        server.set_triggers(false).await;
         sleep(Duration::from_millis(scene.plan.lease_ms * 5 / 4)).await;
         scene.is_quiet.store(false, Ordering::Relaxed);
         sleep(span).await;
-        server.set_triggers(true);
+        server.set_triggers(true).await;
     }
 }

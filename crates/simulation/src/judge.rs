@@ -140,11 +140,12 @@ impl Judge {
     }
 }
 
-/// The first state at or after a token's position.
+/// The first state of a token's incarnation at or after its position.
 fn state_of(visible: &[Visible], token: Token) -> Option<usize> {
-    visible
-        .iter()
-        .position(|visible| visible.state.newest() >= token.position.0)
+    let is_reached = |visible: &Visible| {
+        visible.incarnation == Some(token.incarnation) && visible.state.newest() >= token.position.0
+    };
+    visible.iter().position(is_reached)
 }
 
 /// The state that was visible at a time.

@@ -2,7 +2,7 @@
 //!
 //! Everything above the streams is the product's own code: the driver of Postgres, the feed, the cache, the tasks. Beneath stand
 //! a network that is late or gone, and models of the two stores. One thread, one runtime whose time goes on when everybody
-//! waits, and one source of chance: a seed tells the same story each time.
+//! waits, and one source of chance: a seed tells the same story each time. docs/design/0007-simulation.md has the choices.
 
 #![expect(
     clippy::disallowed_methods,
@@ -14,6 +14,7 @@ mod network;
 mod story;
 
 mod postgres;
+mod redis;
 
 mod plan;
 mod pod;

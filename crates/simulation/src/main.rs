@@ -22,6 +22,9 @@ struct Arguments {
     /// Begins with this seed.
     #[arg(long, default_value_t = 1)]
     first: u64,
+    /// Ends once so many seeds have failed.
+    #[arg(long, default_value_t = 20)]
+    enough: usize,
     /// Takes this safeguard away: some seeds must then fail. Needs the feature `mutants`.
     #[cfg(feature = "mutants")]
     #[arg(long, value_parser = safeguard)]
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
     neverstale_coherence::safeguard::take_away(&arguments.without);
     let is_kept = match arguments.seed {
         Some(seed) => replay(seed),
-        None => many(arguments.first, arguments.seeds),
+        None => many(arguments.first, arguments.seeds, arguments.enough),
     };
     if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -55,8 +58,8 @@ fn replay(seed: u64) -> bool {
     outcome.violations.is_empty()
 }
 
-fn many(first: u64, seeds: u64) -> bool {
-    let summary = run_many(first, seeds, 20);
+fn many(first: u64, seeds: u64, enough: usize) -> bool {
+    let summary = run_many(first, seeds, enough);
     for (what, count) in &summary.counts {
         println!("{count:>9}  {what}");
     }

@@ -101,6 +101,11 @@ impl Link {
         cut.cancel();
     }
 
+    /// Gives a token that is cancelled at the next cut.
+    pub(crate) fn until_cut(&self) -> CancellationToken {
+        self.lock().cut.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding a link")
     }

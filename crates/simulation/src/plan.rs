@@ -31,6 +31,12 @@ pub(crate) struct Plan {
     pub(crate) log_rows_kept: u64,
     /// Slots of the table of tags.
     pub(crate) tag_slots: u64,
+    /// Whether there is a Redis, and whether what lies in it is sealed.
+    pub(crate) redis: Option<Sealed>,
+    /// How long a read of L2 may take.
+    pub(crate) redis_budget_ms: u64,
+    /// How often, in a hundred, a message on the channel is lost, and how often it is told twice.
+    pub(crate) lossy_percent: u64,
     /// How long a message takes.
     pub(crate) delay_ms: RangeInclusive<u64>,
     /// Between two reads of one reader.
@@ -43,8 +49,17 @@ pub(crate) struct Plan {
     pub(crate) faults: Vec<Fault>,
     /// For how long it may.
     pub(crate) span_ms: u64,
+    /// How many, in a hundred, of the writers do not wait for the disk.
+    pub(crate) asynchronous_percent: u64,
     /// How far clocks may be steered, in millionths.
     pub(crate) steering_ppm: u64,
+}
+
+/// Whether values and broadcasts are sealed with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    Yes,
+    No,
 }
 
 /// Something that goes wrong.
@@ -58,6 +73,8 @@ pub(crate) enum Fault {
     Slow,
     /// A pod stands still for a while.
     Pause,
+    /// A pod's machine is suspended for a while: its raw clock stands still, its boot clock does not.
+    Suspend,
     /// A pod is killed and started again.
     Kill,
     /// A writer's streams end.
@@ -72,14 +89,25 @@ pub(crate) enum Fault {
     Prune,
     /// Triggers are disabled for a while.
     Triggers,
+    /// Messages between a pod and Redis are held back for a while.
+    RedisPartition,
+    /// Redis is restarted, and empty.
+    RedisRestart,
+    /// Redis forgets its last writes.
+    RedisRewind,
+    /// Somebody without the key publishes what never happened.
+    RedisForge,
+    /// Redis is full of garbage and of other keys' values.
+    RedisScramble,
 }
 
 impl Fault {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 17] = [
         Self::Partition,
         Self::Cut,
         Self::Slow,
         Self::Pause,
+        Self::Suspend,
         Self::Kill,
         Self::WriterCut,
         Self::Terminate,
@@ -87,6 +115,11 @@ impl Fault {
         Self::Restart,
         Self::Prune,
         Self::Triggers,
+        Self::RedisPartition,
+        Self::RedisRestart,
+        Self::RedisRewind,
+        Self::RedisForge,
+        Self::RedisScramble,
     ];
 
     /// Its word in the story.
@@ -96,6 +129,7 @@ impl Fault {
             Self::Cut => "cut",
             Self::Slow => "slow",
             Self::Pause => "pause",
+            Self::Suspend => "suspend",
             Self::Kill => "kill",
             Self::WriterCut => "writer cut",
             Self::Terminate => "terminate",
@@ -103,6 +137,11 @@ impl Fault {
             Self::Restart => "restart",
             Self::Prune => "prune",
             Self::Triggers => "triggers",
+            Self::RedisPartition => "redis partition",
+            Self::RedisRestart => "redis restart",
+            Self::RedisRewind => "redis rewind",
+            Self::RedisForge => "redis forge",
+            Self::RedisScramble => "redis scramble",
         }
     }
 }
@@ -123,6 +162,9 @@ impl Plan {
             bound_ms: chance.one(&[100, 400]),
             statement_limit_ms: chance.one(&[100, 300]),
             log_rows_kept: chance.one(&[1, 3, 20]),
+            redis: chance.one(&[None, Some(Sealed::Yes), Some(Sealed::Yes), Some(Sealed::No)]),
+            redis_budget_ms: chance.one(&[5, 50]),
+            lossy_percent: chance.one(&[0, 0, 10, 30]),
             tag_slots: chance.one(&[1, 8, 1_024]),
             delay_ms: chance.one(&[0..=1, 0..=3, 1..=10, 0..=20]),
             read_pause_ms: chance.one(&[0..=5, 0..=20, 10..=60]),
@@ -133,6 +175,7 @@ impl Plan {
                 .filter(|_| lively && chance.percent(often))
                 .collect(),
             span_ms: chance.among(1_000..=3_000),
+            asynchronous_percent: chance.one(&[0, 0, 50]),
             steering_ppm: chance.one(&[0, 20_000, 80_000]),
         }
     }
@@ -140,12 +183,20 @@ impl Plan {
     /// How Postgres behaves.
     pub(crate) fn temper(&self, chance: &Chance) -> Temper {
         Temper {
-            lingers_percent: chance.one(&[0, 10, 40]),
-            lingers_ms: chance.one(&[0..=2, 1..=15]),
+            lingers_percent: chance.one(&[0, 10, 40, 70]),
+            lingers_ms: chance.one(&[0..=2, 1..=15, 1..=50]),
             flush_ms: chance.one(&[0..=0, 0..=5, 1..=20]),
             clock_ppm: self.steer(chance),
             steps_percent: chance.one(&[0, 0, 20]),
         }
+    }
+
+    /// How far a pod's two clocks are steered. Where no machine is suspended, somebody may have slowed the boot clock down by
+    /// more than a lease's margin allows for; then the raw one must end the lease.
+    pub(crate) fn steer_both(&self, chance: &Chance) -> (i64, i64) {
+        let is_wild = !self.faults.contains(&Fault::Suspend) && chance.percent(15);
+        let boot = if is_wild { -400_000 } else { self.steer(chance) };
+        (boot, self.steer(chance))
     }
 
     /// How far one clock is steered.

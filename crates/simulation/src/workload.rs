@@ -60,7 +60,9 @@ impl Scene {
                 self.read_all(&name, &pod, &paths, level).await;
             } else {
                 let path = self.path(&chance);
-                let _ = self.read_one(&name, &pod, &path, level, PATIENCE).await;
+                let _ = self
+                    .read_one(&name, &pod, &path, level, Instant::now() + PATIENCE)
+                    .await;
             }
         }
     }
@@ -95,13 +97,13 @@ impl Scene {
         pod: &Pod,
         path: &str,
         level: Level,
-        patience: Duration,
+        deadline: Instant,
     ) -> Result<(), String> {
         let since = self.judge.now();
         let read = pod.router.route(path).expect("a path of the flavour");
         let answered = match pod.cache.hit(path, level) {
             Some(answer) => Ok(answer),
-            None => pod.cache.read(&read, level, Instant::now() + patience).await,
+            None => pod.cache.read(&read, level, deadline).await,
         };
         let asked = format_args!("{path} at {}, asked at {} ms", level.name(), since.at_ms).to_string();
         match answered {
@@ -189,6 +191,12 @@ impl Scene {
             }
             if session.is_none() {
                 session = connect(&link, &self.server).await;
+                if let Some(client) = session
+                    .as_ref()
+                    .filter(|_| chance.percent(self.plan.asynchronous_percent))
+                {
+                    let _ = client.batch_execute("SET synchronous_commit = off").await;
+                }
             }
             let Some(client) = &session else { continue };
             let Some(_writing) = self.begin_writing() else { continue };

@@ -27,8 +27,23 @@ enum State {
     Open,
     /// Connections stay open, and no byte arrives on either side (half-open: a lost route, a frozen peer).
     Silent,
+    /// What is asked arrives; what is answered is kept on the way.
+    Unanswered,
     /// Connections are closed, and new ones are closed at once.
     Cut,
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    There,
+    Back,
+}
+
+impl State {
+    fn lets_pass(self, way: Way) -> bool {
+        self == Self::Open || (self == Self::Unanswered && way == Way::There)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +60,8 @@ pub struct Link {
     port: u16,
     target: Arc<Mutex<u16>>,
     weather: watch::Sender<Weather>,
+    /// How many answers are kept on the way.
+    kept: Arc<watch::Sender<usize>>,
     listener: JoinHandle<()>,
 }
 
@@ -59,11 +76,13 @@ impl Link {
             cuts: 0,
         });
         let target = Arc::new(Mutex::new(target));
-        let listener = tokio::spawn(accept(listener, Arc::clone(&target), watched));
+        let kept = Arc::new(watch::Sender::new(0));
+        let listener = tokio::spawn(accept(listener, Arc::clone(&target), watched, Arc::clone(&kept)));
         Ok(Self {
             port,
             target,
             weather,
+            kept,
             listener,
         })
     }
@@ -96,6 +115,17 @@ impl Link {
         self.weather.send_modify(|weather| weather.state = State::Silent);
     }
 
+    /// Lets what is asked arrive, and keeps what is answered on the way.
+    pub fn keep_answers(&self) {
+        self.weather.send_modify(|weather| weather.state = State::Unanswered);
+    }
+
+    /// Waits until an answer is kept on the way: the other side has done what it was asked.
+    pub async fn answer_kept(&self) {
+        // The sender lives as long as `self`, so waiting can't fail.
+        self.kept.subscribe().wait_for(|kept| *kept > 0).await.ok();
+    }
+
     /// Ends a cut or a silence; what was sent during a silence arrives now.
     pub fn restore(&self) {
         self.weather.send_modify(|weather| weather.state = State::Open);
@@ -114,14 +144,19 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, target: Arc<Mutex<u16>>, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    target: Arc<Mutex<u16>>,
+    weather: watch::Receiver<Weather>,
+    kept: Arc<watch::Sender<usize>>,
+) {
     while let Ok((near, _)) = listener.accept().await {
         let target = *target.lock().unwrap_or_else(PoisonError::into_inner);
-        tokio::spawn(forward(near, target, weather.clone()));
+        tokio::spawn(forward(near, target, weather.clone(), Arc::clone(&kept)));
     }
 }
 
-async fn forward(near: TcpStream, target: u16, mut weather: watch::Receiver<Weather>) {
+async fn forward(near: TcpStream, target: u16, mut weather: watch::Receiver<Weather>, kept: Arc<watch::Sender<usize>>) {
     let cuts = weather.borrow().cuts;
     let ended = {
         let mut weather = weather.clone();
@@ -133,15 +168,18 @@ async fn forward(near: TcpStream, target: u16, mut weather: watch::Receiver<Weat
         }
     };
     let exchange = async {
-        weather.wait_for(|weather| weather.state == State::Open).await.ok()?;
+        weather
+            .wait_for(|weather| weather.state.lets_pass(Way::There))
+            .await
+            .ok()?;
         let far = TcpStream::connect(("127.0.0.1", target)).await.ok()?;
         near.set_nodelay(true).ok()?;
         far.set_nodelay(true).ok()?;
         let (near_read, near_write) = near.into_split();
         let (far_read, far_write) = far.into_split();
         tokio::join!(
-            one_way(near_read, far_write, weather.clone()),
-            one_way(far_read, near_write, weather.clone())
+            one_way(Way::There, near_read, far_write, weather.clone(), &kept),
+            one_way(Way::Back, far_read, near_write, weather.clone(), &kept)
         );
         Some(())
     };
@@ -153,9 +191,11 @@ async fn forward(near: TcpStream, target: u16, mut weather: watch::Receiver<Weat
 
 /// Reads and writes at the same time, so that a delay adds latency and does not limit throughput.
 async fn one_way(
+    way: Way,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut weather: watch::Receiver<Weather>,
+    kept: &watch::Sender<usize>,
 ) {
     let (sender, mut chunks) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS_MAX);
     let mut arrivals = weather.clone();
@@ -175,9 +215,15 @@ async fn one_way(
     let writing = async move {
         while let Some((due, chunk)) = chunks.recv().await {
             tokio::time::sleep_until(due).await;
-            if weather.wait_for(|weather| weather.state == State::Open).await.is_err()
-                || to.write_all(&chunk).await.is_err()
-            {
+            let is_kept = way == Way::Back && !weather.borrow().state.lets_pass(way);
+            if is_kept {
+                kept.send_modify(|kept| *kept += 1);
+            }
+            let passed = weather.wait_for(|weather| weather.state.lets_pass(way)).await.is_ok();
+            if is_kept {
+                kept.send_modify(|kept| *kept -= 1);
+            }
+            if !passed || to.write_all(&chunk).await.is_err() {
                 return;
             }
         }
@@ -233,6 +279,19 @@ mod tests {
                 .await
                 .is_err()
         );
+        link.restore();
+        pinging.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_until_it_is_restored_and_the_question_is_not() {
+        let link = Link::to(echo().await).await.unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", link.port())).await.unwrap();
+        ping(&mut stream).await.unwrap();
+        link.keep_answers();
+        let pinging = tokio::spawn(async move { ping(&mut stream).await });
+        link.answer_kept().await;
+        assert!(!pinging.is_finished());
         link.restore();
         pinging.await.unwrap().unwrap();
     }

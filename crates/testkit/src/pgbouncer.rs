@@ -1,20 +1,24 @@
-//! A PgBouncer in session mode before a loopback port, where one is installed.
+//! A throw-away PgBouncer in front of a throw-away PostgreSQL.
 
 use std::{
     ffi::OsStr,
     fs,
-    path::{Path, PathBuf},
+    os::unix::fs::chown,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpStream;
 
 use crate::{
+    provision::pgbouncer,
     scratch::{Scratch, User, free_port},
     supervisor::{Ending, Recipe, Supervised},
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A free port may be taken by somebody else before the server has it.
+const ATTEMPTS: usize = 8;
 
 /// A running PgBouncer. It ends when dropped.
 #[derive(Debug)]
@@ -25,74 +29,57 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one that leads to a server's port and logs in as the superuser; `None` where it is not installed.
-    pub async fn start(server_port: u16) -> Result<Option<Self>> {
-        let Some(binary) = binary() else { return Ok(None) };
+    /// Starts one in front of a loopback port, in `session` or `transaction` mode.
+    pub async fn start(postgres_port: u16, pool_mode: &str) -> Result<Self> {
+        let program = pgbouncer()?.path;
+        // It refuses to run as root.
         let user = User::for_servers()?;
-        let (home, port) = (Scratch::of(user)?, free_port()?);
-        let file = home.path().join("pgbouncer.ini");
-        let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={server_port} user=postgres\n\
-             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = session\n\
-             default_pool_size = 8\nserver_login_retry = 0.2\nignore_startup_parameters = extra_float_digits\n"
-        );
-        fs::write(&file, settings).context("write PgBouncer's settings")?;
-        let process = Supervised::start(&Recipe {
-            command: &[binary.as_os_str(), OsStr::new("-q"), file.as_os_str()],
-            environment: &[],
-            bare: true,
-            user,
-            home: home.path(),
-            log: "pgbouncer.log",
-            end: Ending::Kill,
-        })?;
-        let deadline = Instant::now() + PATIENCE;
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            process.must_live("pgbouncer")?;
-            ensure!(Instant::now() < deadline, "PgBouncer does not listen on port {port}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let home = Scratch::of(user)?;
+        for _ in 0..ATTEMPTS {
+            let port = free_port()?;
+            let file = home.path().join("pgbouncer.ini");
+            let text = format!(
+                "[databases]\n* = host=127.0.0.1 port={postgres_port} user=postgres\n\
+                 [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
+                 pool_mode = {pool_mode}\ndefault_pool_size = 40\nmax_client_conn = 200\nserver_login_retry = 0.2\n"
+            );
+            fs::write(&file, text).context("write PgBouncer's file")?;
+            if let Some(user) = user {
+                chown(&file, Some(user.uid), Some(user.gid)).context("give PgBouncer its file")?;
+            }
+            let process = Supervised::start(&Recipe {
+                command: &[program.as_os_str(), file.as_os_str()] as &[&OsStr],
+                environment: &[],
+                bare: true,
+                user,
+                home: home.path(),
+                log: "pgbouncer.log",
+                end: Ending::Kill,
+            })?;
+            let deadline = Instant::now() + PATIENCE;
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err()
+                && !process.has_exited()
+                && Instant::now() < deadline
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            if !process.has_exited() {
+                return Ok(Self {
+                    port,
+                    _process: process,
+                    _home: home,
+                });
+            }
+            let log = process.log();
+            if !log.contains("in use") {
+                bail!("PgBouncer does not start:\n{log}");
+            }
         }
-        Ok(Some(Self {
-            port,
-            _process: process,
-            _home: home,
-        }))
+        bail!("PgBouncer finds no free port")
     }
 
     /// The loopback port.
     pub fn port(&self) -> u16 {
         self.port
-    }
-}
-
-fn binary() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    places.push(Path::new("/usr/sbin").to_owned());
-    places
-        .into_iter()
-        .map(|place| place.join("pgbouncer"))
-        .find(|binary| binary.exists())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Postgres;
-
-    #[tokio::test]
-    async fn a_session_goes_through_the_pooler() {
-        let postgres = Postgres::shared().await.unwrap();
-        // Where it can't be had, the jepsen run pools by itself and says so.
-        let Some(pooler) = PgBouncer::start(postgres.port()).await.unwrap() else {
-            return;
-        };
-        let (client, connection) =
-            tokio_postgres::connect(&postgres.url_through(pooler.port(), "postgres"), tokio_postgres::NoTls)
-                .await
-                .unwrap();
-        tokio::spawn(connection);
-        let port: i32 = client.query_one("SELECT inet_server_port()", &[]).await.unwrap().get(0);
-        assert_eq!(port, i32::from(postgres.port()));
     }
 }

@@ -6,6 +6,7 @@
 mod cluster;
 mod database;
 mod processes;
+mod standby;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +14,12 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     path::{Path, PathBuf},
-    process::Command,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -29,6 +29,7 @@ use crate::{
     provision::{PostgresVersion, postgres_binaries},
     scratch::{Scratch, User, free_port},
     supervisor::{Ending, Recipe, Supervised},
+    wall_clock::WallClock,
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -55,11 +56,15 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a server with further settings, such as `[("fsync", "off")]`; by default `fsync` is on and 200 clients may connect.
     pub async fn start(version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
-        Self::start_in_environment(version, settings, &[]).await
+        Self::start_under(version, settings, &[]).await
     }
 
-    /// Starts a server whose processes, and those of its standbys, have further variables in their environment, such as a [`WallClock`](crate::WallClock)'s.
-    pub async fn start_in_environment(
+    /// Starts a server that lives by a clock of the test's, with its standbys.
+    pub async fn start_by(clock: &WallClock, version: PostgresVersion, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_under(version, settings, &clock.environment()).await
+    }
+
+    async fn start_under(
         version: PostgresVersion,
         settings: &[(&str, &str)],
         environment: &[(String, String)],
@@ -190,6 +195,24 @@ impl Postgres {
         self.end(Signal::KILL).await
     }
 
+    /// Kills one backend with SIGKILL, as the kernel does when memory is short: the postmaster ends all others, recovers, and goes on as itself.
+    pub fn kill_backend(&self, pid: i32) -> Result<()> {
+        ensure!(self.home.is_some(), "kill a backend of a server that is shared");
+        let pid = Pid::from_raw(pid).context("read a process id")?;
+        self.with_process(|process| {
+            ensure!(
+                processes::children_of(process.pid()).contains(&pid),
+                "this is no backend of ours"
+            );
+            kill_process(pid, Signal::KILL).context("kill a backend")
+        })
+    }
+
+    /// Whether the server was started, and neither stopped nor killed by us since.
+    pub fn is_running(&self) -> bool {
+        self.with_process(|process| Ok(!process.has_exited())).unwrap_or(false)
+    }
+
     /// Starts a stopped or killed server again, on the same port.
     pub async fn start_again(&self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
@@ -217,56 +240,6 @@ impl Postgres {
     /// Lets a paused server go on.
     pub fn resume(&self) -> Result<()> {
         self.signal_all(Signal::CONT)
-    }
-
-    /// Makes a streaming standby of this server, on a port of its own, and waits until it answers.
-    pub async fn standby(&self) -> Result<Self> {
-        let home = Scratch::of(self.user)?;
-        let data = home.path().join("data");
-        let mut command = Command::new(self.binaries.join("pg_basebackup"));
-        command.arg("--pgdata").arg(&data).args([
-            "--host",
-            "127.0.0.1",
-            "--username",
-            "postgres",
-            "--wal-method",
-            "stream",
-        ]);
-        command.args([
-            "--write-recovery-conf",
-            "--checkpoint",
-            "fast",
-            "--no-sync",
-            "--port",
-            &self.port.to_string(),
-        ]);
-        cluster::run(&mut command, self.user, home.path())?;
-        let settings: Vec<_> = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let environment = &self.environment;
-        Self::start_in(
-            self.version,
-            self.binaries.clone(),
-            self.user,
-            home,
-            &settings,
-            environment,
-        )
-        .await
-    }
-
-    /// Promotes a standby and waits until it takes writes.
-    pub async fn promote(&self) -> Result<()> {
-        let client = self.connect("postgres").await?;
-        let promoted: bool = client
-            .query_one("SELECT pg_catalog.pg_promote(true, 60)", &[])
-            .await?
-            .get(0);
-        ensure!(promoted, "the standby was not promoted within a minute");
-        Ok(())
     }
 
     async fn end(&self, signal: Signal) -> Result<()> {

@@ -89,6 +89,26 @@ pub fn redis_server() -> Result<Provisioned> {
     find_redis().map_or_else(|| install(&REDIS, find_redis), Ok)
 }
 
+/// Gives the path of `pgbouncer`; installs it if need be.
+///
+/// # Errors
+/// As [`postgres_binaries`].
+pub(crate) fn pgbouncer() -> Result<Provisioned> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    find_pgbouncer().map_or_else(|| install(&PGBOUNCER, find_pgbouncer), Ok)
+}
+
+/// Gives the path of libfaketime's library; installs it if need be.
+///
+/// # Errors
+/// As [`postgres_binaries`].
+pub(crate) fn libfaketime() -> Result<Provisioned> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    find_libfaketime().map_or_else(|| install(&LIBFAKETIME, find_libfaketime), Ok)
+}
+
 fn find_postgres() -> Option<Provisioned> {
     if let Some(chosen) = env::var_os("NEVERSTALE_TEST_POSTGRES_BIN") {
         return found(PathBuf::from(chosen), "NEVERSTALE_TEST_POSTGRES_BIN");
@@ -143,6 +163,38 @@ fn find_redis() -> Option<Provisioned> {
     })
 }
 
+fn find_pgbouncer() -> Option<Provisioned> {
+    let path = search_path("pgbouncer").or_else(|| {
+        [
+            "/usr/sbin/pgbouncer",
+            "/opt/homebrew/bin/pgbouncer",
+            "/usr/local/bin/pgbouncer",
+        ]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists())
+    })?;
+    Some(Provisioned {
+        how: format!("PgBouncer in {}: found", path.display()),
+        path,
+    })
+}
+
+fn find_libfaketime() -> Option<Provisioned> {
+    let machine = env::consts::ARCH;
+    let path = [
+        format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"),
+        "/usr/lib64/faketime/libfaketime.so.1".to_owned(),
+    ]
+    .map(PathBuf::from)
+    .into_iter()
+    .find(|path| path.exists())?;
+    Some(Provisioned {
+        how: format!("libfaketime in {}: found", path.display()),
+        path,
+    })
+}
+
 /// Looks a program up in `PATH`, and where Debian keeps what is not on everybody's.
 fn search_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -170,6 +222,18 @@ const REDIS: Packages = Packages {
     apt: &["redis-server"],
     dnf: &["redis"],
     brew: &["redis"],
+};
+const PGBOUNCER: Packages = Packages {
+    what: "PgBouncer",
+    apt: &["pgbouncer"],
+    dnf: &["pgbouncer"],
+    brew: &["pgbouncer"],
+};
+const LIBFAKETIME: Packages = Packages {
+    what: "libfaketime",
+    apt: &["libfaketime"],
+    dnf: &["libfaketime"],
+    brew: &["libfaketime"],
 };
 
 /// Installs packages without letting them start a service: Debian asks `policy-rc.d` first, which says no while this runs.

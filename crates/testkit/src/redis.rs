@@ -1,5 +1,8 @@
 //! A throw-away Redis on a loopback port, with nothing on disk.
 
+mod cluster;
+mod sentinel;
+
 use std::{
     ffi::OsStr,
     fmt::Write as _,
@@ -14,6 +17,9 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
+
+pub use cluster::{MovingSlot, RedisCluster};
+pub use sentinel::RedisSentinel;
 
 use crate::{
     provision::redis_server,
@@ -126,7 +132,7 @@ impl Redis {
 
     /// Runs a command whose answer is a simple string, a number, a bulk string (absent: the empty text) or an array of those (one a line).
     pub async fn command(&self, words: &[&str]) -> Result<String> {
-        command_at(self.port, words).await
+        ask(self.port, words).await
     }
 
     async fn launch(&self) -> Result<()> {
@@ -184,13 +190,12 @@ impl Redis {
     }
 }
 
-/// Runs a command of a Redis or a Sentinel on a loopback port.
-pub(crate) async fn command_at(port: u16, words: &[&str]) -> Result<String> {
-    let mut stream = BufReader::new(
-        TcpStream::connect(("127.0.0.1", port))
-            .await
-            .context("connect to Redis")?,
-    );
+/// Runs one command on a connection of its own.
+async fn ask(port: u16, words: &[&str]) -> Result<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .context("connect to Redis")?;
+    let mut stream = BufReader::new(stream);
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         write!(request, "${}\r\n{word}\r\n", word.len())?;

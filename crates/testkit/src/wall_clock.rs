@@ -1,119 +1,69 @@
-//! A wall clock that can be stepped for the processes that are started with it, by libfaketime where it is installed.
+//! A wall clock for a server that a test can step: libfaketime in front of the real one, the monotonic clocks left alone.
 //!
-//! Only what asks the C library for the wall clock is deceived: PostgreSQL is, and the Rust binary, which reads the kernel's clocks by itself, is not.
-//! Monotonic clocks are left alone, as a stepped machine's are.
+//! It reaches programs that ask the C library for the time, such as PostgreSQL. Ours asks the kernel itself, and is not reached.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    sync::Mutex,
-};
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::scratch::Scratch;
+use crate::{
+    provision::libfaketime,
+    scratch::{Scratch, open_to_all},
+};
 
-/// A wall clock.
+/// A clock that is as far from the machine's as it was last told.
 #[derive(Debug)]
 pub struct WallClock {
     library: PathBuf,
     home: Scratch,
-    ahead_seconds: Mutex<i64>,
 }
 
 impl WallClock {
-    /// Makes a clock that is right; `None` where libfaketime (Debian: `libfaketime`) is not installed.
-    pub fn find() -> Result<Option<Self>> {
-        let Some(library) = library() else { return Ok(None) };
+    /// Makes a clock that shows the machine's time.
+    pub fn new() -> Result<Self> {
+        let library = libfaketime()?.path;
         let home = Scratch::new()?;
-        // The server runs as somebody else.
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).context("open the clock's directory")?;
-        let clock = Self {
-            library,
-            home,
-            ahead_seconds: Mutex::new(0),
-        };
-        clock.step(0)?;
-        Ok(Some(clock))
+        open_to_all(home.path())?;
+        let clock = Self { library, home };
+        clock.set(0)?;
+        Ok(clock)
     }
 
-    /// What a process must have in its environment to go by this clock.
-    pub fn environment(&self) -> Vec<(String, String)> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
+    /// Steps the clock, at once and for every process under it, to this many seconds from the machine's time.
+    pub fn set(&self, seconds: i32) -> Result<()> {
+        let file = self.file();
+        let next = file.with_extension("next");
+        fs::write(&next, format!("{seconds:+}s\n")).context("write a clock's file")?;
+        open_to_all(&next)?;
+        fs::rename(next, file).context("step a clock")
+    }
+
+    /// Steps it by so many seconds from where it is, and says how far it is from the machine's time then.
+    pub fn step(&self, seconds: i32) -> Result<i32> {
+        let text = fs::read_to_string(self.file()).context("read a clock's file")?;
+        let before: i32 = text
+            .trim()
+            .trim_end_matches('s')
+            .parse()
+            .context("read a clock's file")?;
+        self.set(before + seconds)?;
+        Ok(before + seconds)
+    }
+
+    /// What a process needs in its environment to live by it.
+    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
         [
-            ("LD_PRELOAD", text(&self.library)),
-            ("FAKETIME_TIMESTAMP_FILE", text(&self.file())),
+            ("LD_PRELOAD", text(self.library.clone())),
+            ("FAKETIME_TIMESTAMP_FILE", text(self.file())),
             ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
-        .to_vec()
-    }
-
-    /// Steps the clock, for all its processes at once; gives by how much it is ahead then.
-    pub fn step(&self, seconds: i64) -> Result<i64> {
-        let mut ahead = self
-            .ahead_seconds
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *ahead += seconds;
-        // Put in place whole, for processes read it at every look at the clock.
-        let fresh = self.home.path().join("fresh");
-        fs::write(&fresh, format!("{:+}\n", *ahead)).context("write the clock")?;
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).context("open the clock")?;
-        fs::rename(&fresh, self.file()).context("set the clock")?;
-        Ok(*ahead)
+        .into()
     }
 
     fn file(&self) -> PathBuf {
         self.home.path().join("clock")
-    }
-}
-
-fn library() -> Option<PathBuf> {
-    let mut places = vec![PathBuf::from("/usr/lib/faketime"), PathBuf::from("/usr/lib64/faketime")];
-    let architectures = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-    places.extend(architectures.map(|entry| entry.path().join("faketime")));
-    places
-        .into_iter()
-        .map(|place| place.join("libfaketime.so.1"))
-        .find(|path| path.exists())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Postgres, PostgresVersion};
-
-    #[tokio::test]
-    async fn a_server_goes_by_the_stepped_clock() {
-        // Where it can't be had, the jepsen run says that it goes without.
-        let Some(clock) = WallClock::find().unwrap() else {
-            return;
-        };
-        let postgres = Postgres::start_in_environment(
-            PostgresVersion::from_environment(),
-            &[("fsync", "off")],
-            &clock.environment(),
-        )
-        .await
-        .unwrap();
-        let client = postgres.connect("postgres").await.unwrap();
-        let now = async || -> f64 {
-            client
-                .query_one("SELECT extract(epoch FROM clock_timestamp())::float8", &[])
-                .await
-                .unwrap()
-                .get(0)
-        };
-        let before = now().await;
-        assert_eq!(clock.step(100).unwrap(), 100);
-        let forward = now().await - before;
-        assert!((100.0..130.0).contains(&forward), "{forward}");
-        clock.step(-150).unwrap();
-        let back = now().await - before;
-        assert!((-50.0..-20.0).contains(&back), "{back}");
     }
 }

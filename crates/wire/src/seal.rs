@@ -7,6 +7,7 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest::{Context, SHA256},
@@ -22,10 +23,10 @@ pub const SEAL_BYTES: usize = KEY_ID_BYTES + NONCE_LEN + TAG_BYTES;
 /// Keys that one file may hold: two are a rotation, more are a margin.
 pub const KEYS_MAX: usize = 16;
 
-/// The keys of a key file: the first seals, all of them open. Can't be printed.
+/// The keys of a key file: the first seals, all of them open. Clones share them, also when they are replaced. Can't be printed.
 #[derive(Clone)]
 pub struct KeyRing {
-    keys: Arc<[RingKey]>,
+    keys: Arc<ArcSwap<Vec<RingKey>>>,
     random: SystemRandom,
 }
 
@@ -105,21 +106,28 @@ impl KeyRing {
             return Err(KeyRingError::Empty);
         }
         Ok(Self {
-            keys: keys.into(),
+            keys: Arc::new(ArcSwap::from_pointee(keys)),
             random: SystemRandom::new(),
         })
     }
 
+    /// Takes the keys of another ring in place of its own, in all clones: the file has changed.
+    pub fn replace(&self, other: &Self) {
+        self.keys.store(other.keys.load_full());
+    }
+
     /// Gives the ids of the keys, the sealing one first: what an operator may compare between pods.
-    pub fn key_ids(&self) -> impl Iterator<Item = String> {
-        self.keys
-            .iter()
+    pub fn key_ids(&self) -> Vec<String> {
+        let keys = self.keys.load();
+        keys.iter()
             .map(|key| format!("{:08x}", u32::from_be_bytes(key.id)))
+            .collect()
     }
 
     /// Appends `plain`, sealed with the first key and bound to `bound`, to `out`.
     pub(crate) fn seal_into(&self, out: &mut Vec<u8>, bound: &[u8], plain: &[u8]) {
-        let sealing = &self.keys[0];
+        let keys = self.keys.load();
+        let sealing = &keys[0];
         let mut nonce = [0; NONCE_LEN];
         self.random
             .fill(&mut nonce)
@@ -143,7 +151,8 @@ impl KeyRing {
         }
         let (id, rest) = sealed.split_at(KEY_ID_BYTES);
         let (nonce, ciphertext) = rest.split_at(NONCE_LEN);
-        let opening = self.keys.iter().find(|key| key.id == id).ok_or(Unopened::OtherKey)?;
+        let keys = self.keys.load();
+        let opening = keys.iter().find(|key| key.id == id).ok_or(Unopened::OtherKey)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Unopened::Truncated)?;
         let mut plain = ciphertext.to_vec();
         let length = opening
@@ -158,7 +167,7 @@ impl KeyRing {
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyRing({} keys)", self.keys.len())
+        write!(f, "KeyRing({} keys)", self.keys.load().len())
     }
 }
 
@@ -230,7 +239,7 @@ mod tests {
 
     #[test]
     fn hex_and_base64_name_the_same_key() {
-        let ids = |text| KeyRing::parse(text).unwrap().key_ids().collect::<Vec<_>>();
+        let ids = |text| KeyRing::parse(text).unwrap().key_ids();
         assert_eq!(ids(HEX), ids(BASE64));
         assert_eq!(ids(HEX), ids(BASE64.trim_end_matches('=')));
         assert_eq!(ids(&HEX.to_uppercase()), ids(HEX));
@@ -268,6 +277,17 @@ mod tests {
         assert_eq!(old.open(b"place", &by_new), Err(Unopened::OtherKey));
         assert_eq!(new.open(b"other place", &by_new), Err(Unopened::Unauthentic));
         assert_eq!(by_new.len(), 4 + SEAL_BYTES);
+    }
+
+    #[test]
+    fn keys_are_replaced_in_all_clones() {
+        let ring = KeyRing::parse(HEX).unwrap();
+        let clone = ring.clone();
+        let mut by_old = Vec::new();
+        clone.seal_into(&mut by_old, b"place", b"text");
+        ring.replace(&KeyRing::parse(&format!("{:064x}", 7)).unwrap());
+        assert_eq!(clone.open(b"place", &by_old), Err(Unopened::OtherKey));
+        assert_eq!(clone.key_ids(), ring.key_ids());
     }
 
     #[test]

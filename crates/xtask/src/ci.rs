@@ -8,10 +8,14 @@ use crate::{
     cargo::{Profile, cargo, has, succeed},
     chart,
     demo::{self, DemoOptions},
-    docs, test, tidy,
+    docs,
+    prove::{self, ProveOptions},
+    simulate, test, tidy,
 };
 
 const DEMO_SECONDS: u64 = 10;
+/// Seeds of the simulation; a release takes a hundred thousand, `cargo xtask simulate --seeds 100000`.
+const SEEDS: u64 = 2_000;
 
 /// Runs every step and stops at the first that fails. The last line is the tests' total.
 pub(crate) fn run() -> Result<()> {
@@ -53,6 +57,11 @@ pub(crate) fn run() -> Result<()> {
     step("chart", || chart::run(false))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
+    step("proof", || prove::run(&ProveOptions::default()))?;
+    step("simulation", || {
+        simulate::run(&["--seeds".to_owned(), SEEDS.to_string()])
+    })?;
+    step("the simulation finds what it looks for", simulate::mutants)?;
     // The binary of the tests: a second build of everything in release would take longer than all other steps.
     let options = DemoOptions {
         profile: Profile::Dev,

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use neverstale_testkit::target_directory;
 
 use crate::cargo::{Profile, build_binary, build_mutant, cargo, succeed};
 
@@ -44,5 +45,8 @@ pub(crate) fn run(options: &JepsenOptions) -> Result<()> {
     command.arg(format!("--seed={}", options.seed));
     command.args(options.faults.iter().map(|faults| format!("--faults={faults}")));
     command.args(options.without.iter().map(|without| format!("--without={without}")));
+    let directory = target_directory().join("jepsen");
+    command.arg("--into").arg(&directory);
+    println!("the history and its page come into {}", directory.display());
     succeed(command.env("NEVERSTALE_BIN", binary))
 }

@@ -1,4 +1,4 @@
-//! Runs the chores: demo, test, bench, tidy and what CI runs.
+//! Runs the chores: demo, test, prove, bench, tidy and what CI runs.
 //!
 //! `cargo xtask --help` lists them. A chore that needs a server gets it from the testkit, which installs what is missing and says so.
 
@@ -15,6 +15,8 @@ mod ci;
 mod demo;
 mod docs;
 mod jepsen;
+mod prove;
+mod python;
 mod simulate;
 mod test;
 mod tidy;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo::DemoOptions, jepsen::JepsenOptions};
+use crate::{demo::DemoOptions, jepsen::JepsenOptions, prove::ProveOptions};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -39,9 +41,11 @@ enum Chore {
     Demo(DemoOptions),
     /// Runs every test that must pass, on the system's PostgreSQL and on 18.
     Test {
-        /// Runs only the tests whose name contains this.
+        /// Runs only the tests whose name contains this; `python` also those of clients/python.
         filter: Option<String>,
     },
+    /// Proves the protocol: the model, every safeguard taken away in turn, the museum.
+    Prove(ProveOptions),
     /// Runs what CI runs.
     Ci,
     /// Compares what Markdown says (crates, paths, options, metrics) with what is in the tree.
@@ -83,6 +87,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
         Chore::Test { filter } => test::run(filter.as_deref()).and_then(test::Totals::judge),
+        Chore::Prove(options) => prove::run(&options),
         Chore::Ci => ci::run(),
         Chore::Tidy { write } => tidy::run(write),
         Chore::Bench { arguments } => bench::run(&arguments),

@@ -12,3 +12,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     succeed(command.arg("--").args(arguments))
 }
+
+/// Takes safeguards away, one after the other: each must be missed by a seed that replays.
+pub(crate) fn mutants() -> Result<()> {
+    let arguments = [
+        "test",
+        "--package",
+        "neverstale-simulation",
+        "--features",
+        "mutants",
+        "--test",
+        "mutants",
+    ];
+    succeed(&mut cargo(&arguments))
+}

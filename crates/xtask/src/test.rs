@@ -1,4 +1,4 @@
-//! Runs every test that must pass: the whole workspace on the system's PostgreSQL, and what uses PostgreSQL once more on 18.
+//! Runs every test that must pass: the workspace and the Python client on the system's PostgreSQL, and what uses PostgreSQL once more on 18.
 
 use std::{
     fmt,
@@ -10,7 +10,10 @@ use anyhow::{Context, Result, ensure};
 use neverstale_testkit::{Postgres, PostgresVersion, postgres_binaries, redis_server};
 use serde_json::Value;
 
-use crate::cargo::{Profile, build_binary, cargo, has, metadata, shown};
+use crate::{
+    cargo::{Profile, build_binary, cargo, has, metadata, shown},
+    python,
+};
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,6 +79,7 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
         if whole && filter.is_none() {
             commands.push(cargo(&["test", "--workspace", "--doc", "--quiet"]));
         }
+        commands.extend(python_tests(version, filter)?);
         return Ok(commands);
     }
     let mut command = cargo(&["test", "--no-fail-fast"]);
@@ -86,7 +90,16 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
     }
     command.args(filter);
     commands.push(command);
+    commands.extend(python_tests(version, filter)?);
     Ok(commands)
+}
+
+/// The Python client's tests, once: they are about the client, not about PostgreSQL.
+fn python_tests(version: PostgresVersion, filter: Option<&str>) -> Result<Option<Command>> {
+    if version != PostgresVersion::System || filter.is_some_and(|filter| filter != "python") {
+        return Ok(None);
+    }
+    python::tests()
 }
 
 /// The packages whose tests use the testkit, and so a PostgreSQL.
@@ -139,7 +152,7 @@ fn relay(stream: impl std::io::Read, mut show: impl FnMut(&str)) -> Totals {
     totals
 }
 
-/// Reads nextest's `Summary […] 16 tests run: 15 passed, 1 failed, …` or libtest's `test result: ok. 5 passed; 0 failed; …`.
+/// Reads nextest's `Summary […] 16 tests run: 15 passed, 1 failed, …`, libtest's `test result: ok. 5 passed; 0 failed; …`, or pytest's.
 fn closing_line(line: &str) -> Option<Totals> {
     let line = line.trim();
     let rest = match line.strip_prefix("test result: ") {
@@ -149,7 +162,7 @@ fn closing_line(line: &str) -> Option<Totals> {
                 .or_else(|| line.split_once("test run: "))?
                 .1
         }
-        None => return None,
+        None => return closing_line_of_pytest(line),
     };
     let number = |word: &str| {
         let before = rest
@@ -165,12 +178,29 @@ fn closing_line(line: &str) -> Option<Totals> {
     })
 }
 
+/// Reads pytest's `1 failed, 173 passed, 2 errors in 81.32s (0:01:21)`.
+fn closing_line_of_pytest(line: &str) -> Option<Totals> {
+    let (counts, time) = line.trim_matches(['=', ' ']).split_once(" in ")?;
+    time.split_once('s')?.0.parse::<f64>().ok()?;
+    let mut totals = Totals::default();
+    for count in counts.split(", ") {
+        let (number, word) = count.split_once(' ')?;
+        let number: u64 = number.parse().ok()?;
+        match word {
+            "passed" => totals.passed += number,
+            "failed" | "error" | "errors" => totals.failed += number,
+            _ => {}
+        }
+    }
+    Some(totals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn closing_lines_of_both_runners_are_read() {
+    fn closing_lines_of_all_runners_are_read() {
         let totals = |passed, failed| Some(Totals { passed, failed });
         assert_eq!(
             closing_line("     Summary [   1.985s] 16 tests run: 15 passed, 1 failed, 0 skipped"),
@@ -189,5 +219,11 @@ mod tests {
             totals(5, 0)
         );
         assert_eq!(closing_line("running 5 tests"), None);
+        assert_eq!(closing_line("174 passed in 60.10s (0:01:00)"), totals(174, 0));
+        assert_eq!(
+            closing_line("=== 1 failed, 3 passed, 2 skipped, 2 errors in 8.32s ==="),
+            totals(3, 3)
+        );
+        assert_eq!(closing_line("it is known in the sidecar"), None);
     }
 }

@@ -19,8 +19,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
-use tokio::time::sleep;
+use anyhow::{Result, anyhow};
+use tokio::time::{sleep, timeout};
 
 use super::{
     record::{Clock, Fault, Faults},
@@ -30,7 +30,7 @@ use super::{
 use crate::dice::Dice;
 
 /// The families, as `--faults` names them, and what they do.
-pub(crate) const FAMILIES: [(&str, &str); 15] = [
+pub(crate) const FAMILIES: [(&str, &str); 16] = [
     ("kill", "a sidecar dies by SIGKILL and is started again"),
     (
         "pause",
@@ -40,7 +40,7 @@ pub(crate) const FAMILIES: [(&str, &str); 15] = [
     ("delay", "the ways of sidecars to the primary are slow"),
     (
         "restart",
-        "the primary is restarted in order, crashes, or dies by SIGKILL",
+        "the primary is restarted in order, crashes, or it or one of its backends dies by SIGKILL",
     ),
     ("failover", "a streaming standby is promoted and the old primary dies"),
     (
@@ -56,6 +56,7 @@ pub(crate) const FAMILIES: [(&str, &str); 15] = [
         "ddl",
         "columns, indexes and foreign triggers come and go, tables are rewritten",
     ),
+    ("lease", "the lease is raised, lowered and given up"),
     ("prune", "the log is pruned to its last rows"),
     (
         "clock",
@@ -68,6 +69,9 @@ pub(crate) const FAMILIES: [(&str, &str); 15] = [
         "the connection limit is filled, or sessions are ended by the administrator",
     ),
 ];
+
+/// Longer than any fault takes, repairs included.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What the nemesis has to work with.
 pub(crate) struct Nemesis {
@@ -110,6 +114,7 @@ const LANES: [Lane; 4] = [
             act!("triggers", schema::break_triggers),
             act!("ddl", schema::change_schema),
             act!("ddl", schema::change_schema),
+            act!("lease", schema::change_lease),
             act!("prune", schema::prune),
         ],
         calm_ms: (300, 1_200),
@@ -126,6 +131,8 @@ const LANES: [Lane; 4] = [
     },
     Lane {
         acts: &[
+            act!("redis", caches::spoil),
+            act!("redis", caches::spoil),
             act!("redis", caches::spoil),
             act!("redis", caches::spoil),
             act!("redis", caches::take_away),
@@ -171,8 +178,10 @@ impl Nemesis {
                     return;
                 }
                 let start = self.clock.now();
-                let what = act(&self, &mut dice).await;
-                self.faults.push(Fault {
+                self.faults.begin(family);
+                let what = timeout(PATIENCE, act(&self, &mut dice)).await;
+                let what = what.unwrap_or_else(|_| Err(anyhow!("it came to no end within {PATIENCE:?}")));
+                self.faults.end(Fault {
                     family,
                     // Another lane may have broken what this one needs; that is a fault too, and is told.
                     what: what.unwrap_or_else(|error| format!("in vain: {error:#}")),

@@ -28,9 +28,11 @@ use crate::dice::Dice;
 /// Longer than any pause of the nemesis, so that what a sidecar says when it wakes is heard.
 const PATIENCE: Duration = Duration::from_secs(8);
 const BURST_MAX: u64 = 12;
-const BATCH_MAX: u64 = 10;
+const BATCH_MAX: u64 = 16;
 /// How long a read may take at the sidecar; a refusal after that is an answer too.
 const DEADLINE_MS: u32 = 600;
+/// As a caller would wait, though shorter.
+const AFTER_A_REFUSAL: Duration = Duration::from_millis(30);
 /// Tokens in circulation.
 const TOKENS_MAX: usize = 64;
 
@@ -80,7 +82,9 @@ impl Readers {
             let (sent, request) = reader.compose(&mut dice);
             if reader.burst(&sent, &request).await.is_err() {
                 reader.connection = None;
-                sleep(Duration::from_millis(20)).await;
+                sleep(AFTER_A_REFUSAL).await;
+            } else if !reader.log.reads.last().is_some_and(Read::is_answered) {
+                sleep(AFTER_A_REFUSAL).await;
             }
             sleep(self.pace.mul_f64(dice.between(50, 150) as f64 / 100.0)).await;
         }
@@ -159,7 +163,7 @@ impl<'s> Reader<'s> {
         let mut request = String::with_capacity(4096);
         let mut burst = Vec::new();
         for _ in 0..dice.between(1, BURST_MAX) {
-            let count = if dice.one_in(4) { dice.between(2, BATCH_MAX) } else { 1 };
+            let count = if dice.one_in(3) { dice.between(2, BATCH_MAX) } else { 1 };
             let questions = (0..count).map(|_| self.question(dice, count > 1)).collect();
             let (level, token) = match dice.below(10) {
                 0..6 => (Level::Full, None),
@@ -185,7 +189,9 @@ impl<'s> Reader<'s> {
         loop {
             let all = &self.shared.registers.questions;
             let question = &all[dice.below(all.len())];
-            if !question.is_secret || (self.door.shows_secrets() && !is_in_batch) {
+            let is_for_batches = !question.is_secret && !question.is_fence;
+            let is_shown = !question.is_secret || self.door.shows_secrets();
+            if is_for_batches || (is_shown && !is_in_batch) {
                 return question;
             }
         }
@@ -238,7 +244,8 @@ impl<'s> Reader<'s> {
                 process: self.process,
                 place,
             };
-            if place.is_multiple_of(4) {
+            let is_fence = self.log.reads.last().is_some_and(|read| read.is_fence);
+            if is_fence || place.is_multiple_of(4) {
                 self.shared.give_token(token, origin);
             }
         }
@@ -258,6 +265,7 @@ impl<'s> Reader<'s> {
             asked: sent.level,
             level,
             status,
+            is_fence: sent.questions.iter().all(|question| question.is_fence),
             questions: sent.questions.len() as u16,
             seen_count: 0,
             seen_from: 0,

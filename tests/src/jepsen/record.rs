@@ -57,6 +57,8 @@ pub(crate) struct Read {
     pub(crate) level: Level,
     /// The status of the answer; 0 if none came.
     pub(crate) status: u16,
+    /// It asked for the position: it shows nothing, and its token carries everything from before it began.
+    pub(crate) is_fence: bool,
     /// How many questions it was: more than one in a batch.
     pub(crate) questions: u16,
     /// How many registers it showed, from `seen_from` on.
@@ -157,15 +159,31 @@ impl ReadLog {
 
 /// What the nemesis did, as it does it.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<Fault>>);
+pub(crate) struct Faults {
+    over: Mutex<Vec<Fault>>,
+    under_way: Mutex<Vec<&'static str>>,
+}
 
 impl Faults {
-    pub(crate) fn push(&self, fault: Fault) {
-        self.0.lock().expect("no holder panics").push(fault);
+    pub(crate) fn begin(&self, family: &'static str) {
+        self.under_way.lock().expect("no holder panics").push(family);
+    }
+
+    pub(crate) fn end(&self, fault: Fault) {
+        let mut under_way = self.under_way.lock().expect("no holder panics");
+        if let Some(place) = under_way.iter().position(|family| *family == fault.family) {
+            under_way.swap_remove(place);
+        }
+        self.over.lock().expect("no holder panics").push(fault);
+    }
+
+    /// The families of what is on now, for a person.
+    pub(crate) fn under_way(&self) -> String {
+        self.under_way.lock().expect("no holder panics").join(", ")
     }
 
     pub(crate) fn take(&self) -> Vec<Fault> {
-        std::mem::take(&mut *self.0.lock().expect("no holder panics"))
+        std::mem::take(&mut *self.over.lock().expect("no holder panics"))
     }
 }
 

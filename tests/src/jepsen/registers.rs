@@ -13,6 +13,8 @@ use crate::dice::Dice;
 pub(crate) const USERS: u32 = 16;
 pub(crate) const GROUPS: u32 = 4;
 const SETTINGS: u32 = 4;
+/// How often the question for the position stands among the others.
+const POSITIONS: u32 = 6;
 const REGISTERS: u16 = (USERS + GROUPS + SETTINGS) as u16;
 
 /// A row whose value is versioned.
@@ -53,6 +55,8 @@ pub(crate) struct Question {
     pub(crate) shows: Vec<u16>,
     /// Goes to the Unix socket only.
     pub(crate) is_secret: bool,
+    /// Asks for the position, and so for a token that carries everything.
+    pub(crate) is_fence: bool,
 }
 
 /// All registers and all questions about them.
@@ -96,10 +100,6 @@ impl Registers {
 
     pub(crate) fn names() -> Vec<String> {
         (0..REGISTERS).map(|register| Row::of(register).name()).collect()
-    }
-
-    pub(crate) fn count() -> u16 {
-        REGISTERS
     }
 
     /// Some registers, each once, in the order in which writers lock them.
@@ -183,6 +183,7 @@ fn questions(members: &[(String, String)]) -> Vec<Question> {
         body: String::new(),
         shows,
         is_secret: false,
+        is_fence: false,
     };
     let group = |number: u32| (USERS + number - 1) as u16;
     let mut all = Vec::new();
@@ -201,6 +202,7 @@ fn questions(members: &[(String, String)]) -> Vec<Question> {
             body: format!("{{\"api_key\": \"{}\"}}", api_key(number)),
             shows: vec![user(number)],
             is_secret: true,
+            is_fence: false,
         });
     }
     for number in 1..=GROUPS {
@@ -220,6 +222,12 @@ fn questions(members: &[(String, String)]) -> Vec<Question> {
         "/v1/config".to_owned(),
         (1..=SETTINGS).map(setting_register).collect(),
     ));
+    for _ in 0..POSITIONS {
+        all.push(Question {
+            is_fence: true,
+            ..get("/v1/position".to_owned(), Vec::new())
+        });
+    }
     all
 }
 

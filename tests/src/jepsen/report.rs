@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
-    Options,
+    Options, READERS,
     judge::{Kind, Violation},
     level::Level,
     nemesis::FAMILIES,
-    record::{Heard, History},
+    record::{Heard, History, Moment, Read},
+    stage::SIDECARS,
 };
 
+/// In nanoseconds.
+const TENTH: Moment = 100_000_000;
 /// Violations that are told in full.
 const TOLD_MAX: usize = 8;
 
@@ -43,7 +46,7 @@ impl Report {
 
     /// Questions that were answered, those of batches one by one.
     pub fn answered(&self) -> u64 {
-        self.questions(|read| read.is_answered())
+        self.questions(Read::is_answered)
     }
 
     /// Writes whose commit was acknowledged.
@@ -76,7 +79,7 @@ impl Report {
         is_clean != self.without.is_some()
     }
 
-    fn questions(&self, which: impl Fn(&super::record::Read) -> bool) -> u64 {
+    fn questions(&self, which: impl Fn(&Read) -> bool) -> u64 {
         let reads = self.history.reads.iter().filter(|read| which(read));
         reads.map(|read| u64::from(read.questions)).sum()
     }
@@ -109,6 +112,11 @@ impl fmt::Display for Report {
             .filter(|read| read.is_answered() && read.questions > 1)
             .count();
         writeln!(f, "           {batches} batches among them; {}", self.refusals())?;
+        let (available, longest) = self.availability();
+        writeln!(
+            f,
+            "available  a sidecar answers in {available:.1} % of all tenths of a second; the longest time without is {longest:.1} s"
+        )?;
         let heard = |heard: Heard| history.writes.iter().filter(|write| write.heard == heard).count();
         let unheard = history
             .writes
@@ -177,6 +185,33 @@ impl Report {
         }
     }
 
+    /// How much of the time sidecars answered, by tenths of a second, and the longest time that one did not.
+    fn availability(&self) -> (f64, f64) {
+        let (mut good, mut all, mut longest) = (0, 0, 0);
+        for sidecar in 0..SIDECARS {
+            let readers = sidecar * READERS..(sidecar + 1) * READERS;
+            let reads = || {
+                self.history
+                    .reads
+                    .iter()
+                    .filter(|read| readers.contains(&usize::from(read.process)))
+            };
+            let mut answered = vec![false; (reads().map(|read| read.end).max().unwrap_or(0) / TENTH + 1) as usize];
+            for read in reads().filter(|read| read.is_answered()) {
+                answered[(read.end / TENTH) as usize] = true;
+            }
+            good += answered.iter().filter(|answered| **answered).count();
+            all += answered.len();
+            longest = answered
+                .split(|answered| *answered)
+                .map(<[bool]>::len)
+                .max()
+                .unwrap_or(0)
+                .max(longest);
+        }
+        (100.0 * good as f64 / all.max(1) as f64, longest as f64 / 10.0)
+    }
+
     fn tell_violations(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut by_kind: BTreeMap<Kind, usize> = BTreeMap::new();
         for violation in &self.violations {
@@ -186,7 +221,17 @@ impl Report {
             .iter()
             .map(|(kind, count)| format!("{count} {}", kind.name()))
             .collect();
-        writeln!(f, "violations {}  {}", self.violations.len(), kinds.join(", "))?;
+        let first = self
+            .violations
+            .first()
+            .map(|violation| format!("; the first {:.1} s after the beginning", violation.start as f64 / 1e9));
+        writeln!(
+            f,
+            "violations {}  {}{}",
+            self.violations.len(),
+            kinds.join(", "),
+            first.unwrap_or_default()
+        )?;
         for violation in self.violations.iter().take(TOLD_MAX) {
             writeln!(f, "           {}: {}", violation.kind.name(), violation.story)?;
         }

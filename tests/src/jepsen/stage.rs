@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use neverstale_testkit::{
-    Application, Database, Link, PgBouncer, Population, Postgres, PostgresVersion, Redis, Scratch, Sentinel, Sidecar,
-    SidecarOptions, WallClock, run,
+    Application, Database, Link, PgBouncer, Population, Postgres, PostgresVersion, Redis, RedisSentinel, Scratch,
+    Sidecar, SidecarOptions, WallClock, run,
 };
 use tokio::sync::{Mutex as AsyncMutex, RwLock};
 use tokio_postgres::{Client, NoTls};
@@ -23,8 +23,9 @@ use super::{
 };
 
 pub(crate) const SIDECARS: usize = 4;
+/// The longest that the nemesis sets.
 pub(crate) const LEASE: Duration = Duration::from_millis(50);
-pub(crate) const STALENESS_BOUND: Duration = Duration::from_millis(1_500);
+pub(crate) const STALENESS_BOUND: Duration = Duration::from_millis(500);
 /// Few, so that the limit is soon reached.
 const CONNECTIONS_MAX: &str = "90";
 
@@ -104,35 +105,33 @@ fn address_of(sidecar: &Sidecar) -> Address {
 pub(crate) struct Stage {
     // Dropped in this order: who leans on others before these.
     pub(crate) places: Vec<Place>,
-    pub(crate) pooler: Option<PgBouncer>,
+    pooler: PgBouncer,
     /// Between the writers and the primary.
     pub(crate) writers_link: Link,
     database: Database,
     pub(crate) redis_link: Link,
     pub(crate) redis: Redis,
-    pub(crate) sentinel: Sentinel,
+    pub(crate) sentinel: RedisSentinel,
     primary: Mutex<Arc<Postgres>>,
-    pub(crate) wall_clock: Option<WallClock>,
+    pub(crate) wall_clock: WallClock,
     pub(crate) registers: Registers,
     /// Held shared by every write. Held alone where a limit that is told to users (L4) would make a read old by right.
     pub(crate) gate: RwLock<()>,
     /// The safeguards that are taken away, for a build that can do without.
     without: Option<String>,
-    _keys: Scratch,
+    keys: Scratch,
 }
 
 impl Stage {
     /// Starts everything and waits until every sidecar is ready.
     pub(crate) async fn set(without: Option<&str>) -> Result<Self> {
-        let wall_clock = WallClock::find()?;
-        let environment = wall_clock.as_ref().map(WallClock::environment).unwrap_or_default();
+        let wall_clock = WallClock::new()?;
         let settings = [
             ("fsync", "off"),
             ("max_connections", CONNECTIONS_MAX),
             ("max_wal_size", "4GB"),
         ];
-        let primary =
-            Postgres::start_in_environment(PostgresVersion::from_environment(), &settings, &environment).await?;
+        let primary = Postgres::start_by(&wall_clock, PostgresVersion::from_environment(), &settings).await?;
         let database = primary.fresh_database(Application::OpenWebUi012).await?;
         let client = database.connect().await?;
         let population = Population {
@@ -146,22 +145,22 @@ impl Stage {
         let redis = Redis::start().await?;
         let keys = Scratch::new()?;
         std::fs::write(keys.path().join("keys"), "5a".repeat(32)).context("write a key file")?;
+        let writers_link = Link::to(primary.port()).await?;
         let mut stage = Self {
             places: Vec::new(),
-            pooler: None,
-            writers_link: Link::to(primary.port()).await?,
+            pooler: PgBouncer::start(writers_link.port(), "session").await?,
+            writers_link,
             redis_link: Link::to(redis.port()).await?,
             redis,
-            sentinel: Sentinel::start().await?,
+            sentinel: RedisSentinel::start().await?,
             database,
             primary: Mutex::new(Arc::new(primary)),
             wall_clock,
             registers,
             gate: RwLock::new(()),
             without: without.map(str::to_owned),
-            _keys: keys,
+            keys,
         };
-        stage.pooler = PgBouncer::start(stage.writers_link.port()).await?;
         stage.install().await?;
         stage.start_sidecars().await?;
         Ok(stage)
@@ -177,7 +176,7 @@ impl Stage {
             };
             let mut options = SidecarOptions::new(self.database.url_through(link.port()))
                 .with_redis(redis)
-                .with("NEVERSTALE_REDIS__KEY_FILE", self._keys.path().join("keys").display())
+                .with("NEVERSTALE_REDIS__KEY_FILE", self.keys.path().join("keys").display())
                 .with("NEVERSTALE_REDIS__BUDGET_MS", 50)
                 .with("NEVERSTALE_API__SESSION_REVOCATION_CHECKED", false)
                 .with("NEVERSTALE_FEED__RELAY_RETRY_MS", 200)
@@ -203,12 +202,20 @@ impl Stage {
 
     /// Brings triggers and functions to what they should be, as an operator does.
     pub(crate) async fn install(&self) -> Result<()> {
+        self.neverstale(&["install", "--lease-ms", &LEASE.as_millis().to_string()])
+            .await
+    }
+
+    /// Changes the lease, as an operator does.
+    pub(crate) async fn set_lease(&self, lease_ms: u128) -> Result<()> {
+        self.neverstale(&["lease", &lease_ms.to_string()]).await
+    }
+
+    async fn neverstale(&self, arguments: &[&str]) -> Result<()> {
         let url = self.primary().url(self.database.name());
         let mut environment = vec![("DATABASE_URL", url.as_str())];
         environment.extend(self.without.as_deref().map(|without| ("NEVERSTALE_WITHOUT", without)));
-        let lease = LEASE.as_millis().to_string();
-        run(&["install", "--lease-ms", &lease], &environment).await?;
-        Ok(())
+        run(arguments, &environment).await.map(drop)
     }
 
     pub(crate) fn primary(&self) -> Arc<Postgres> {
@@ -245,10 +252,9 @@ impl Stage {
         self.connect(self.writers_link.port()).await
     }
 
-    /// A session through the pooler; straight where there is none.
+    /// A session through the pooler.
     pub(crate) async fn pooled_writer(&self) -> Result<Client> {
-        let pooler = self.pooler.as_ref().map(PgBouncer::port);
-        self.connect(pooler.unwrap_or(self.writers_link.port())).await
+        self.connect(self.pooler.port()).await
     }
 
     async fn connect(&self, port: u16) -> Result<Client> {

@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, Error, error::Severity};
+use tokio_postgres::{
+    Client, Error,
+    error::{DbError, Severity},
+};
 
 use super::{
     record::{Clock, Heard, Write},
@@ -191,5 +194,5 @@ async fn execute(client: &Client, statements: &[String], idle: Duration, ending:
 
 /// Whether the server says that the transaction is undone; a session that ended says nothing of the kind.
 fn is_refusal(error: &Error) -> bool {
-    error.as_db_error().and_then(|error| error.parsed_severity()) == Some(Severity::Error)
+    error.as_db_error().and_then(DbError::parsed_severity) == Some(Severity::Error)
 }

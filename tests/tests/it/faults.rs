@@ -1,6 +1,9 @@
 //! What breaks, breaks for real: processes are stopped and killed, stores restarted, connections cut. Reads stay right, and recover within two seconds
 //! of the cause's end (the issue, point 6).
 
+mod clocks;
+mod failover;
+mod poolers;
 mod postgres;
 mod sidecars;
 mod silence;

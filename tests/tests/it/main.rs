@@ -17,5 +17,7 @@ mod coherence;
 mod contract;
 mod faults;
 mod fuzz;
+mod jepsen;
 mod process;
 mod projections;
+mod renewal;

@@ -281,6 +281,35 @@ async fn each_kind_of_failure_has_its_exit_code() {
     assert!([1, 3].contains(&code), "{code}: {text}");
 }
 
+/// A port that is taken is nothing to wait for: whoever restarts the process decides. A wrong address is a wrong setting.
+#[tokio::test]
+async fn a_port_that_is_taken_ends_serve_with_exit_code_1_and_names_the_setting() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let free = format!("127.0.0.1:{}", free_port().unwrap());
+    let nobody = "postgresql://nobody@127.0.0.1:1/nothing";
+    let serve = async |admin: &str, api: &str| {
+        let variables = [
+            ("DATABASE_URL", nobody),
+            ("NEVERSTALE_DATABASE__SCHEMA", "openwebui-0.12"),
+            ("NEVERSTALE_API__SESSION_REVOCATION_CHECKED", "false"),
+            ("NEVERSTALE_ADMIN__LISTEN", admin),
+            ("NEVERSTALE_API__LISTEN", api),
+        ];
+        bare(&["serve"], &variables).await
+    };
+    for (admin, api, setting) in [(&taken, &free, "admin.listen"), (&free, &taken, "api.listen")] {
+        let (code, text) = serve(admin, api).await;
+        assert_eq!(code, 1, "{text}");
+        assert!(
+            text.contains(&taken) && text.contains(&format!("choose another by {setting}")),
+            "{text}"
+        );
+    }
+    assert_eq!(serve("nonsense", &free).await.0, 2);
+    assert_eq!(serve(&free, "nonsense").await.0, 2);
+}
+
 #[tokio::test]
 async fn a_secret_in_the_settings_is_never_shown() {
     let url = "postgresql://somebody:hunter2-password@127.0.0.1:1/nothing";

@@ -13,3 +13,4 @@ mod histories;
 mod mended;
 mod reads;
 mod tiers;
+mod tokens;

@@ -45,8 +45,16 @@ impl World {
 
     /// The same on a server of one's own.
     pub(crate) async fn on(postgres: &Postgres, lease_ms: u32) -> Self {
+        Self::altered(postgres, lease_ms, "").await
+    }
+
+    /// The same with a schema that was altered before our installation.
+    pub(crate) async fn altered(postgres: &Postgres, lease_ms: u32, alteration: &str) -> Self {
         let flavour = Arc::new(Flavour::parse(include_str!("app.toml"), "app.toml").unwrap());
-        let database = postgres.database_with("register", SCHEMA).await.unwrap();
+        let database = postgres
+            .database_with("register", &format!("{SCHEMA}{alteration}"))
+            .await
+            .unwrap();
         let admin = database.connect().await.unwrap();
         let options = InstallOptions {
             lease_ms: Some(lease_ms),
@@ -78,6 +86,11 @@ impl World {
 
     /// A pod that is not waited for.
     pub(crate) fn start(&self, url: &str, redis_url: Option<&str>) -> Pod {
+        self.start_by(Clock::system(), url, redis_url)
+    }
+
+    /// The same by a clock of the test's.
+    pub(crate) fn start_by(&self, clock: Clock, url: &str, redis_url: Option<&str>) -> Pod {
         let metrics = Arc::new(Metrics::new("test"));
         let readiness = Readiness::new("starting", "the test has not begun");
         readiness.set("starting", None);
@@ -85,7 +98,6 @@ impl World {
         let tasks = Tasks::new(readiness.clone(), || {});
         let target = Target::parse(url).unwrap();
         let limit = Duration::from_millis(1_000);
-        let clock = Clock::system();
         let redis = redis_url.map(|url| {
             let settings = RedisSettings {
                 url: Some(Secret::from(url)),

@@ -10,6 +10,7 @@ use std::{
 
 use crate::pods::{self, World};
 use neverstale_cache::{Level, Source};
+use neverstale_lifecycle::Clock;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_very_next_read_on_every_pod_shows_an_acknowledged_write() {
@@ -170,6 +171,35 @@ async fn a_token_carries_a_callers_own_writes_to_another_pod() {
             .unwrap();
         assert!(pods::version(&read.entry.body) >= version);
     }
+}
+
+/// P7, P12: the instant is reckoned by the database's clock, in the statement that gave the answer, and counted on clocks that nobody
+/// sets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_the_sidecars_wall_clock_neither_ends_nor_lengthens_an_answer_that_expires() {
+    let world = World::with_lease(0).await;
+    let sql = "INSERT INTO token VALUES ('t1', 'p1', date_part('epoch', now())::bigint + 1000)";
+    world.admin.batch_execute(sql).await.unwrap();
+    let clock = Clock::manual();
+    let pod = world.start_by(clock.clone(), world.database.url(), None);
+    pod.until("it is ready", |pod| pod.readiness.is_ready()).await;
+    let source = async || {
+        let answer = pod.read("/v1/views/token/t1", Level::FullyConsistent).await.unwrap();
+        answer.source
+    };
+    assert_eq!(source().await, Source::Fill);
+    for wall_ms in [i64::MAX / 2, 0, 4_000_000_000_000] {
+        clock.set_wall_ms(wall_ms);
+        assert_eq!(source().await, Source::L1, "the wall clock says {wall_ms}");
+    }
+    clock.advance_raw(Duration::from_secs(990));
+    assert_eq!(source().await, Source::L1);
+    clock.advance_raw(Duration::from_secs(11));
+    assert_eq!(
+        source().await,
+        Source::Fill,
+        "its time has come on one of the two clocks"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use neverstale_changefeed::{Broadcast, Feed, FeedParts};
 use neverstale_flavour::{Flavour, Router};
 use neverstale_lifecycle::{Backoff, CancellationToken};
 use neverstale_postgres::FillPool;
-use neverstale_proxy::{Api, ApiHandle, ApiParts};
+use neverstale_proxy::{Api, ApiHandle, ApiParts, Watched};
 use neverstale_redis::Redis;
 use neverstale_wire::{BroadcastCodec, KeyRing, status::InstallationStatus};
 
@@ -52,6 +52,23 @@ pub(super) async fn find_flavour(process: &Process) -> Result<Flavour, Failure> 
 pub(super) async fn until(shutdown: CancellationToken, task: impl Future<Output = ()>) {
     // Nobody asks whether it ended or was ended.
     let _ = shutdown.run_until_cancelled(task).await;
+}
+
+/// Reads the keys of L2, and again whenever their file changes; what is of no use then changes nothing.
+pub(super) fn keys(process: &Process) -> Result<Option<KeyRing>, Failure> {
+    let settings = &process.settings.redis;
+    let keys = settings.key_ring().map_err(Failure::usage)?;
+    if let (Some(keys), Some(path)) = (&keys, &settings.key_file) {
+        let keys = keys.clone();
+        let replace = move |contents: &[Vec<u8>]| {
+            let text = std::str::from_utf8(&contents[0]).map_err(|error| error.to_string())?;
+            keys.replace(&KeyRing::parse(text).map_err(|error| error.to_string())?);
+            Ok(())
+        };
+        Watched::start("redis.keys", vec![path.clone()], replace, &process.tasks)
+            .map_err(|error| Failure::usage(anyhow!(error)))?;
+    }
+    Ok(keys)
 }
 
 pub(super) fn feed(
@@ -175,7 +192,9 @@ pub(super) async fn admin(process: &Process, shown: Arc<OnceLock<Shown>>) -> Res
         drain: process.drain.clone(),
         quit: process.quit.clone(),
     };
-    Ok(Admin::start(parts, tasks).await.map_err(anyhow::Error::from)?)
+    Admin::start(parts, tasks)
+        .await
+        .map_err(|error| Failure::of_listener(error, "admin.listen"))
 }
 
 /// Starts the `api` listener.
@@ -204,5 +223,7 @@ pub(super) async fn api(
         metrics: Arc::clone(metrics),
         drain: process.drain.clone(),
     };
-    Ok(Api::start(parts, tasks).await.map_err(anyhow::Error::from)?)
+    Api::start(parts, tasks)
+        .await
+        .map_err(|error| Failure::of_listener(error, "api.listen"))
 }

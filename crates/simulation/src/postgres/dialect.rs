@@ -29,6 +29,9 @@ pub(super) enum Said {
         keep: usize,
     },
     Pid,
+    Terminate {
+        pid: i32,
+    },
     Triggers {
         enabled: bool,
     },
@@ -88,6 +91,12 @@ pub(super) fn understand(sql: &str) -> Said {
         ["SELECT", "neverstale.boot()"] => Said::Boot,
         ["SELECT", "neverstale.begin_anew()"] => Said::BeginAnew,
         ["SELECT", "pg_backend_pid()"] => Said::Pid,
+        ["SELECT", end] if end.starts_with("pg_terminate_backend(") => {
+            let pid = end.trim_start_matches("pg_terminate_backend(").trim_end_matches(')');
+            Said::Terminate {
+                pid: pid.parse().unwrap_or_default(),
+            }
+        }
         ["SELECT", prune] if prune.starts_with("neverstale.prune(") => Said::Prune {
             keep: prune
                 .trim_start_matches("neverstale.prune(")

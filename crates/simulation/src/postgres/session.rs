@@ -198,6 +198,10 @@ impl Session {
         is("row_security", "off") && is("search_path", "pg_catalog")
     }
 
+    pub(super) fn is_synchronous(&self) -> bool {
+        self.settings.get("synchronous_commit").is_none_or(|set| set != "off")
+    }
+
     /// A text of several statements is one transaction, unless it says otherwise.
     async fn query(&mut self, text: &str, answers: &mut Answers) {
         let was_open = self.transaction.is_some();
@@ -262,9 +266,13 @@ impl Session {
             Said::Boot => self.server.boot(false),
             Said::BeginAnew => self.server.boot(true),
             Said::Pid => one(answers, Value::Int4(self.pid)),
+            Said::Terminate { pid } => {
+                self.server.terminate(pid);
+                one(answers, Value::Bool(true));
+            }
             Said::Prune { keep } => one(answers, Value::Int8(self.server.prune(keep))),
             Said::Triggers { enabled } => {
-                self.server.set_triggers(enabled);
+                self.server.set_triggers(enabled).await;
                 tag = "ALTER TABLE";
             }
             Said::Version { id } => {

@@ -115,6 +115,7 @@ impl Session {
         let mut commit = Commit {
             persons: open.persons.clone(),
             row: None,
+            is_synchronous: self.is_synchronous(),
         };
         if !tags.is_empty() {
             let intent = self.announce(&tags).await;
@@ -128,8 +129,11 @@ impl Session {
         }
         let position = commit.row.as_ref().map(|row| row.position);
         if !commit.persons.is_empty() {
+            let is_synchronous = commit.is_synchronous;
             server.lock().flushing.insert(pid, commit);
-            server.flush().await;
+            if is_synchronous {
+                server.flush().await;
+            }
             server.show_flushed(pid);
             server.think().await;
         }

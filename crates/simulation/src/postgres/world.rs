@@ -72,6 +72,8 @@ pub(crate) struct Visible {
     pub(crate) at_ms: u64,
     /// The state.
     pub(crate) state: Arc<State>,
+    /// Whose positions these are; none before the boot is named.
+    pub(crate) incarnation: Option<Incarnation>,
 }
 
 /// A lock of `pg_locks`.
@@ -95,21 +97,36 @@ pub(super) struct Backend {
 pub(crate) struct World {
     /// All states that were ever visible, the last of them now.
     pub(crate) visible: Vec<Visible>,
+    /// The last of them that a crash leaves.
+    pub(super) durable: usize,
     pub(super) intent: u64,
     pub(super) position: u64,
     pub(super) wait_ms: u64,
     /// Counts starts of the postmaster.
     pub(super) starts: u64,
     pub(super) is_up: bool,
+    /// What the disk holds after a crash, until it is recovered.
+    pub(super) crashed: Option<Disk>,
     pub(super) next_pid: i32,
     pub(super) backends: BTreeMap<i32, Backend>,
     pub(super) advisory: Vec<Advisory>,
     /// Rows locked by writers.
     pub(super) rows: BTreeMap<String, i32>,
+    /// Somebody alters the table, or waits to do so.
+    pub(super) is_altered: bool,
     /// Who holds the order lock, and who waits for it behind.
     pub(super) order: VecDeque<i32>,
     /// Commit records on their way to the disk.
     pub(super) flushing: BTreeMap<i32, Commit>,
+}
+
+/// What a crash has left on disk.
+#[derive(Debug)]
+pub(super) enum Disk {
+    /// Everything, and this commit that was not visible yet.
+    AndMore(Commit),
+    /// All that is durable.
+    Durable,
 }
 
 /// What a transaction changes when it becomes visible.
@@ -117,6 +134,8 @@ pub(crate) struct World {
 pub(super) struct Commit {
     pub(super) persons: BTreeMap<String, Option<Person>>,
     pub(super) row: Option<LogRow>,
+    /// It is acknowledged once it is on disk, and not before.
+    pub(super) is_synchronous: bool,
 }
 
 impl World {
@@ -134,17 +153,21 @@ impl World {
             visible: vec![Visible {
                 at_ms: 0,
                 state: Arc::new(state),
+                incarnation: None,
             }],
+            durable: 0,
             // Both were advanced once by the installation [3].
             intent: 1,
             position: 1,
             wait_ms: lease_ms,
             starts: 1,
             is_up: true,
+            crashed: None,
             next_pid: 100,
             backends: BTreeMap::new(),
             advisory: Vec::new(),
             rows: BTreeMap::new(),
+            is_altered: false,
             order: VecDeque::new(),
             flushing: BTreeMap::new(),
         }
@@ -155,27 +178,43 @@ impl World {
         Arc::clone(&self.visible.last().expect("there is always a state").state)
     }
 
-    /// Makes a change visible to all who take a snapshot from now on.
+    /// Makes a change visible to all who take a snapshot from now on; it is on disk, with all that came before it.
     pub(super) fn show(&mut self, at_ms: u64, change: impl FnOnce(&mut State)) {
         let mut state = (*self.snapshot()).clone();
         change(&mut state);
+        self.show_state(at_ms, state);
+        self.durable = self.visible.len() - 1;
+    }
+
+    fn show_state(&mut self, at_ms: u64, state: State) {
         self.visible.push(Visible {
             at_ms,
+            incarnation: self.incarnation(&state),
             state: Arc::new(state),
         });
     }
 
+    /// Takes back what is not on disk.
+    pub(super) fn lose(&mut self, at_ms: u64) {
+        let state = (*self.visible[self.durable].state).clone();
+        self.show_state(at_ms, state);
+    }
+
     pub(super) fn show_commit(&mut self, at_ms: u64, commit: Commit) {
-        self.show(at_ms, |state| {
-            for (id, person) in commit.persons {
-                match person {
-                    Some(person) => drop(state.persons.insert(id, person)),
-                    None => drop(state.persons.remove(&id)),
-                }
+        let is_durable = commit.is_synchronous;
+        let mut state = (*self.snapshot()).clone();
+        for (id, person) in commit.persons {
+            match person {
+                Some(person) => drop(state.persons.insert(id, person)),
+                None => drop(state.persons.remove(&id)),
             }
-            state.log.extend(commit.row);
-            state.log.sort_by_key(|row| row.position);
-        });
+        }
+        state.log.extend(commit.row);
+        state.log.sort_by_key(|row| row.position);
+        self.show_state(at_ms, state);
+        if is_durable {
+            self.durable = self.visible.len() - 1;
+        }
     }
 
     /// Names the incarnation of a snapshot; none where crash recovery left no boot id.

@@ -30,6 +30,7 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<String> {
             "crates/settings/",
             "benches/",
             "tests/",
+            "clients/",
         ]
         .iter()
         .any(|room| file.starts_with(room))
@@ -37,7 +38,12 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<String> {
     let known = Known {
         settings: read(SETTINGS),
         metrics: read(METRICS),
-        sources: tree.ending(".rs").filter(of_programs).map(read).collect(),
+        sources: [".rs", ".py"]
+            .iter()
+            .flat_map(|extension| tree.ending(extension))
+            .filter(of_programs)
+            .map(read)
+            .collect(),
         crates: packages.iter().map(|package| package.name.replace('-', "_")).collect(),
     };
     let mut problems = Vec::new();

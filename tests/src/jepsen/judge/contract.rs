@@ -26,7 +26,7 @@ pub(super) fn judge(history: &History, violations: &mut Vec<Violation>) {
             start: read.start,
             end: read.end,
             story: format!(
-                "{}: a {} read by {process} {story}",
+                "{}: a read at {} by {process} {story}",
                 seconds(read.start),
                 read.asked.name()
             ),

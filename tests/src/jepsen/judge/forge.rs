@@ -49,6 +49,7 @@ impl Forge {
             asked: level,
             level,
             status: 200,
+            is_fence: level == Level::Full && shown.is_empty(),
             questions: 1,
             seen_count: 0,
             seen_from: 0,
@@ -164,9 +165,29 @@ fn a_token_is_a_promise_across_registers() {
     forge.write(10, 20, &[(0, 1)]);
     forge.write(30, 40, &[(1, 1)]);
     let token = forge.read(Level::Full, 50, 60, None, &[(1, 1)]);
+    forge.read(Level::Token, 70, 80, Some(token), &[(0, 0), (1, 0)]);
+    assert_eq!(forge.kinds(), [Kind::Token]);
+    // What was committed in one go, or before what was shown, comes along.
+    let mut forge = Forge::new();
+    forge.write(10, 20, &[(0, 1)]);
+    forge.write(30, 40, &[(1, 1)]);
+    let token = forge.read(Level::Full, 50, 60, None, &[(1, 1)]);
+    let passed_on = forge.read(Level::Token, 61, 65, Some(token), &[(2, 0)]);
+    forge.read(Level::Token, 70, 80, Some(passed_on), &[(0, 0)]);
+    assert_eq!(forge.kinds(), [Kind::Token]);
+    // A token that was asked for by itself carries everything.
+    let mut forge = Forge::new();
+    forge.write(10, 20, &[(0, 1)]);
+    let token = forge.read(Level::Full, 50, 60, None, &[]);
     forge.read(Level::Token, 70, 80, Some(token), &[(0, 0)]);
     assert_eq!(forge.kinds(), [Kind::Token]);
-    // Without such a token the same read is allowed.
+    // The token of an answer about something else carries nothing of it.
+    let mut forge = Forge::new();
+    forge.write(10, 20, &[(0, 1)]);
+    let token = forge.read(Level::Full, 50, 60, None, &[(1, 0)]);
+    forge.read(Level::Token, 70, 80, Some(token), &[(0, 0)]);
+    assert_eq!(forge.kinds(), []);
+    // Without a token that carries it the same read is allowed.
     let mut forge = Forge::new();
     forge.write(10, 20, &[(0, 1)]);
     let token = forge.read(Level::Full, 5, 8, None, &[(1, 0)]);

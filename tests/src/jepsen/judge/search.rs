@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::super::{
     level::Level,
-    record::{History, Moment, Seen},
+    record::{History, Moment, Read, Seen, Write},
 };
 
 /// At most as many operations as a mask has bits.
@@ -16,8 +16,8 @@ const OPERATIONS_MAX: usize = 64;
 struct Operation {
     since: Moment,
     end: Moment,
-    /// Must come after this one.
-    after: Option<usize>,
+    /// Must come after these.
+    after: Vec<usize>,
     /// A read shows these versions; a write replaces the versions before them.
     versions: Vec<(u16, u32)>,
     is_write: bool,
@@ -45,7 +45,7 @@ fn search(operations: &[Operation], done: u64, state: &mut Vec<u32>, tried: &mut
     };
     for place in left() {
         let operation = &operations[place];
-        let must_wait = soonest < operation.since || operation.after.is_some_and(|basis| !is_done(basis));
+        let must_wait = soonest < operation.since || operation.after.iter().any(|basis| !is_done(*basis));
         let before = u32::from(operation.is_write);
         let fits = |(register, version): &(u16, u32)| state[usize::from(*register)] + before == *version;
         if must_wait || !operation.versions.iter().all(fits) {
@@ -64,6 +64,23 @@ fn search(operations: &[Operation], done: u64, state: &mut Vec<u32>, tried: &mut
     false
 }
 
+/// What a read's token carries, by places among the operations.
+fn carried(history: &History, committed: &[&Write], read: &Read) -> Vec<usize> {
+    let mut after = Vec::new();
+    let mut next = history.basis_of(read);
+    while let Some(place) = next {
+        let basis = &history.reads[place];
+        for seen in history.seen_by(basis) {
+            after.extend(committed.iter().position(|write| write.id == seen.write));
+        }
+        if basis.is_fence {
+            after.push(committed.len() + place);
+        }
+        next = history.basis_of(basis);
+    }
+    after
+}
+
 /// `None` if something was read that nobody committed.
 fn operations(history: &History) -> Option<Vec<Operation>> {
     let committed: Vec<_> = history.writes.iter().filter(|write| !write.made.is_empty()).collect();
@@ -72,14 +89,14 @@ fn operations(history: &History) -> Option<Vec<Operation>> {
         .map(|write| Operation {
             since: write.start,
             end: write.acknowledged(),
-            after: None,
+            after: Vec::new(),
             versions: write.made.clone(),
             is_write: true,
         })
         .collect();
     let was_committed = |seen: &Seen| {
         let pair = (seen.register, seen.version);
-        let by = |write: &&&crate::jepsen::record::Write| write.id == seen.write && write.made.contains(&pair);
+        let by = |write: &&&Write| write.id == seen.write && write.made.contains(&pair);
         (seen.version == 0 && seen.write == 0) || committed.iter().any(|write| by(&write))
     };
     for read in &history.reads {
@@ -94,7 +111,7 @@ fn operations(history: &History) -> Option<Vec<Operation>> {
                 Level::Token => 0,
             },
             end: read.end,
-            after: history.basis_of(read).map(|basis| basis + committed.len()),
+            after: carried(history, &committed, read),
             versions: seen.iter().map(|seen| (seen.register, seen.version)).collect(),
             is_write: false,
         });

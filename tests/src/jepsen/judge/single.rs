@@ -158,7 +158,7 @@ fn flag(
     }
     let read = &history.reads[place];
     let story = format!(
-        "{}: a {} read by {} {story}",
+        "{}: a read at {} by {} {story}",
         seconds(read.start),
         read.level.name(),
         history.processes[usize::from(read.process)]

@@ -82,30 +82,27 @@ impl Truth {
     }
 }
 
-/// From when on each read must know everything: its beginning, or as much earlier as its level allows. A token stands for the read that gave it.
+/// From when on each read must know everything: its beginning, or as much earlier as its level allows. A token carries everything only if it was
+/// asked for by itself; else it carries what its answer showed, which is not a matter of time ([`super::order`]).
 pub(super) fn since(history: &History) -> Vec<Moment> {
-    let by_itself = |read: &Read| match read.level {
-        Level::Full => Some(read.start),
-        Level::Bounded => Some(read.start.saturating_sub(history.staleness_bound)),
-        Level::Token => None,
+    let of = |read: &Read| match read.level {
+        Level::Full => read.start,
+        Level::Bounded => read.start.saturating_sub(history.staleness_bound),
+        Level::Token => carried_since(history, read),
     };
-    let mut since: Vec<Option<Moment>> = history.reads.iter().map(by_itself).collect();
-    let mut path = Vec::new();
-    for place in 0..since.len() {
-        let mut here = Some(place);
-        while let Some(at) = here.filter(|at| since[*at].is_none()) {
-            path.push(at);
-            // A token of itself can't be; it would be a fault of the recorder.
-            here = history
-                .basis_of(&history.reads[at])
-                .filter(|basis| !path.contains(basis));
-        }
-        let found = here.and_then(|at| since[at]).unwrap_or(0);
-        for at in path.drain(..) {
-            since[at] = Some(found);
+    history.reads.iter().map(of).collect()
+}
+
+/// A read at a token gives a token that carries what it was asked with, so it may be a long way to one that was asked for.
+fn carried_since(history: &History, read: &Read) -> Moment {
+    let mut read = *read;
+    while let Some(basis) = history.basis_of(&read) {
+        read = history.reads[basis];
+        if read.is_fence {
+            return read.start;
         }
     }
-    since.into_iter().map(Option::unwrap_or_default).collect()
+    0
 }
 
 fn of_database(start: Moment, end: Moment, story: String) -> Violation {

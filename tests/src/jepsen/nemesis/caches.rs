@@ -89,7 +89,9 @@ pub(super) async fn take_away(nemesis: &Nemesis, dice: &mut Dice) -> Result<Stri
 
 /// By SIGKILL of its primary, or by order.
 pub(super) async fn fail_over(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
-    nemesis.stage.sentinel.fail_over().await?;
+    let failed_over = nemesis.stage.sentinel.fail_over().await.map(drop);
+    nemesis.stage.sentinel.bring_back().await?;
+    failed_over?;
     linger(dice, 100, 500).await;
     Ok("the Sentinel's primary killed, its replica took over".to_owned())
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use tokio::time::sleep;
+use tokio_postgres::Client;
 
 use super::{Nemesis, linger};
 use crate::{dice::Dice, jepsen::stage::LEASE};
@@ -9,43 +10,58 @@ use crate::{dice::Dice, jepsen::stage::LEASE};
 const TABLES: [&str; 3] = ["\"user\"", "\"group\"", "config"];
 const INSTALL_ATTEMPTS: usize = 5;
 
-/// Drops or disables triggers. Writes go on, and nothing of them is published; reads must notice and ask. Then `install` repairs.
+/// Drops or disables triggers. Writes go on, and nothing of them is published; reads must notice and ask. Then `install` repairs, or whoever
+/// disabled them enables them again by hand.
 ///
 /// A change by DDL may stay unseen for as long as a lease that was granted before it (docs/CONSISTENCY.md, L4), so the writers wait that long.
 pub(super) async fn break_triggers(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
     let admin = nemesis.stage.admin().await?;
     let table = dice.pick(&TABLES);
-    let what = {
-        let _alone = nemesis.stage.gate.write().await;
-        let what = if dice.one_in(2) {
-            let find = format!(
-                "SELECT tgname::text FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND NOT tgisinternal AND tgname LIKE '%neverstale%' ORDER BY 1"
-            );
-            let names: Vec<String> = admin.query(&find, &[]).await?.iter().map(|row| row.get(0)).collect();
-            ensure!(!names.is_empty(), "{table} has no trigger of ours");
-            let name = dice.pick(&names);
-            admin.batch_execute(&format!("DROP TRIGGER {name} ON {table}")).await?;
-            format!("{name} dropped from {table}")
-        } else {
-            admin
-                .batch_execute(&format!("ALTER TABLE {table} DISABLE TRIGGER USER"))
-                .await?;
-            format!("all triggers of {table} disabled")
-        };
-        sleep(LEASE * 2).await;
-        what
+    let find = format!(
+        "SELECT tgname::text FROM pg_trigger WHERE tgrelid = '{table}'::regclass AND NOT tgisinternal AND tgname LIKE '%neverstale%' ORDER BY 1"
+    );
+    let names: Vec<String> = admin.query(&find, &[]).await?.iter().map(|row| row.get(0)).collect();
+    ensure!(!names.is_empty(), "{table} has no trigger of ours");
+    let is_dropped = dice.one_in(2);
+    let what = if is_dropped {
+        let name = dice.pick(&names);
+        without_leases(nemesis, &admin, &format!("DROP TRIGGER {name} ON {table}")).await?;
+        format!("{name} dropped from {table}")
+    } else {
+        without_leases(nemesis, &admin, &format!("ALTER TABLE {table} DISABLE TRIGGER USER")).await?;
+        format!("all triggers of {table} disabled")
     };
-    let ms = linger(dice, 300, 1_500).await;
-    let mut installed = nemesis.stage.install().await;
+    let ms = linger(dice, 100, 1_500).await;
+    if !is_dropped && dice.one_in(2) {
+        let enable = |name: &String| format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}");
+        let enabled = admin
+            .batch_execute(&names.iter().map(enable).collect::<Vec<_>>().join("; "))
+            .await;
+        if enabled.is_ok() {
+            return Ok(format!("{what} for {ms} ms, then enabled by hand"));
+        }
+    }
+    repair(nemesis, dice).await?;
+    Ok(format!("{what} for {ms} ms, then repaired"))
+}
+
+/// Changes the schema while nobody writes, and until no lease from before is left.
+async fn without_leases(nemesis: &Nemesis, admin: &Client, sql: &str) -> Result<()> {
+    let _alone = nemesis.stage.gate.write().await;
+    admin.batch_execute(sql).await?;
+    sleep(LEASE * 2).await;
+    Ok(())
+}
+
+/// Installs; another fault may come between, and an operator would try again.
+async fn repair(nemesis: &Nemesis, dice: &mut Dice) -> Result<()> {
     for _ in 0..INSTALL_ATTEMPTS {
-        if installed.is_ok() {
-            break;
+        if nemesis.stage.install().await.is_ok() {
+            return Ok(());
         }
         linger(dice, 50, 200).await;
-        installed = nemesis.stage.install().await;
     }
-    installed.context("repair the triggers")?;
-    Ok(format!("{what} for {ms} ms, then repaired"))
+    nemesis.stage.install().await.context("repair the triggers")
 }
 
 /// What an operator or a migration does that changes no watched value.
@@ -84,6 +100,18 @@ pub(super) async fn change_schema(nemesis: &Nemesis, dice: &mut Dice) -> Result<
         linger(dice, 50, 300).await;
     }
     Ok(format!("{table}: {what}"))
+}
+
+/// The lease is raised, lowered and given up while everybody reads and writes.
+pub(super) async fn change_lease(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {
+    let mut leases = Vec::new();
+    for _ in 0..dice.between(1, 3) {
+        let lease_ms = dice.pick(&[0, 10, 30, LEASE.as_millis()]);
+        nemesis.stage.set_lease(lease_ms).await?;
+        leases.push(format!("{lease_ms} ms"));
+        linger(dice, 100, 500).await;
+    }
+    Ok(format!("the lease became {}", leases.join(", then ")))
 }
 
 pub(super) async fn prune(nemesis: &Nemesis, dice: &mut Dice) -> Result<String> {

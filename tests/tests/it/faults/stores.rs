@@ -9,7 +9,7 @@ use super::RECOVERY;
 use crate::house::{House, Plan, until};
 
 /// Ten promotions and demotions, each seen by every sidecar at once and without delay.
-async fn everything_is_fresh(house: &House, what: &str) {
+pub(super) async fn everything_is_fresh(house: &House, what: &str) {
     for round in 0..10 {
         let role_now = if round % 2 == 0 { "admin" } else { "user" };
         house.set_role("u2", role_now).await.unwrap();
@@ -26,7 +26,7 @@ async fn everything_is_fresh(house: &House, what: &str) {
 }
 
 /// Waits until what one sidecar fills another finds in Redis.
-async fn l2_is_back(house: &House, cause_ended: Instant, what: &str) {
+pub(super) async fn l2_is_back(house: &House, cause_ended: Instant, what: &str) {
     let mut number = 2;
     until("L2 hits are back", Duration::from_secs(15), async || {
         number += 1;

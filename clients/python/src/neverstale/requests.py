@@ -1,0 +1,89 @@
+"""Writes HTTP/1.1 requests, without doing any input or output.
+
+What does not change between the requests of a client is put together once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from neverstale.address import Address
+from neverstale.levels import Level
+from neverstale.reads import Read
+
+TIMEOUT_SECONDS = 5.0
+"""The time that a request has when nobody says otherwise."""
+
+_BEARER = re.compile(r"[!-~]+").fullmatch
+_BATCH_PATH = "/v1/batch"
+_POSITION_PATH = "/v1/position"
+
+
+class Requests:
+    """Writes the requests of one client."""
+
+    __slots__ = ("_head", "_usual", "timeout")
+
+    def __init__(self, address: Address, token: str | None, timeout: float) -> None:
+        if not timeout > 0:
+            raise ValueError("a timeout is more than 0 seconds")
+        head = f" HTTP/1.1\r\nhost: {address.authority}\r\n"
+        if token is not None:
+            if not _BEARER(token):
+                raise ValueError("a bearer token is visible ASCII without spaces")
+            head += f"authorization: Bearer {token}\r\n"
+        self.timeout = timeout
+        self._head = head
+        # How nearly all requests end.
+        self._usual = f"{head}{_timeout(timeout)}\r\n".encode("ascii")
+
+    def of(self, read: Read[Any], level: Level | None, timeout: float | None, etag: str | None = None) -> bytes:
+        """One read, with whatever differs from the usual."""
+        if level is None and timeout is None and etag is None and read.body is None:
+            return b"GET " + read.path.encode("ascii") + self._usual
+        return self._written(read.path, read.body, level, timeout, etag)
+
+    def batch(self, reads: Sequence[Read[Any]], level: Level | None, timeout: float | None) -> bytes:
+        """Several reads at one state."""
+        if any(read.body is not None for read in reads):
+            raise ValueError("API keys and sessions are resolved by themselves, not in a batch")
+        body = json.dumps({"reads": [read.path for read in reads]}, separators=(",", ":"))
+        return self._written(_BATCH_PATH, body.encode("ascii"), level, timeout, None)
+
+    def position(self, timeout: float | None) -> bytes:
+        """A fence."""
+        return self._written(_POSITION_PATH, None, None, timeout, None)
+
+    def events(self, since: str | None) -> bytes:
+        """The stream of events, which has no deadline."""
+        resume = "" if since is None else f"last-event-id: {_line(since)}\r\n"
+        return f"GET /v1/events{self._head}accept: text/event-stream\r\n{resume}\r\n".encode("ascii")
+
+    def _written(
+        self, path: str, body: bytes | None, level: Level | None, timeout: float | None, etag: str | None
+    ) -> bytes:
+        head = f"{'GET' if body is None else 'POST'} {path}{self._head}"
+        head += _timeout(self.timeout if timeout is None else timeout)
+        if level is not None:
+            head += f"neverstale-consistency: {_line(level)}\r\n"
+        if etag is not None:
+            head += f"if-none-match: {_line(etag)}\r\n"
+        if body is None:
+            return f"{head}\r\n".encode("ascii")
+        return f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode("ascii") + body
+
+
+def _timeout(seconds: float) -> str:
+    if not seconds > 0:
+        raise ValueError("a timeout is more than 0 seconds")
+    return f"neverstale-timeout-ms: {max(1, round(seconds * 1000))}\r\n"
+
+
+def _line(text: str) -> str:
+    """Refuses what would be more than one header."""
+    if not text.isascii() or not text.isprintable():
+        raise ValueError("a header is one line of visible ASCII")
+    return text

@@ -1,0 +1,250 @@
+"""Real servers for the tests: PostgreSQL, Redis and sidecars, all throw-away and on loopback.
+
+`cargo xtask test` lends its PostgreSQL (`NEVERSTALE_TEST_POSTGRES_PORT`) and names the binary (`NEVERSTALE_BIN`); by themselves
+the tests start the system's PostgreSQL. Postgres refuses to run as root, so root becomes the user `postgres`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[3]
+SCHEMA = ROOT / "flavours/schema/openwebui-0.12.sql"
+SECRET = "a-secret-of-the-tests-that-is-long-enough"
+TOKEN = "a-token-of-the-tests"
+_PATIENCE_SECONDS = 30.0
+
+POPULATION = """
+INSERT INTO "user" (id, email, name, role, profile_image_url, created_at, updated_at, last_active_at)
+SELECT 'u' || n, 'User' || n || '@example.com', 'User ' || n, CASE WHEN n = 1 THEN 'admin' ELSE 'user' END, '', n, n, n
+FROM generate_series(1, 50) AS n;
+INSERT INTO auth (id, email, password, active, session_stamp)
+SELECT 'u' || n, 'user' || n || '@example.com', 'hash', true, 'stamp' FROM generate_series(1, 50) AS n;
+INSERT INTO "group" (id, user_id, name, description, permissions, created_at, updated_at)
+VALUES ('g1', 'u1', 'First', 'of two', '{"features": {"web_search": true}}', 1, 1), ('g2', 'u1', 'Second', '', NULL, 2, 2);
+INSERT INTO group_member (id, group_id, user_id, created_at, updated_at)
+VALUES ('m1', 'g1', 'u2', 1, 1), ('m2', 'g2', 'u2', 1, 1);
+INSERT INTO config (key, value, updated_at)
+VALUES ('rag.top_k', '7', 1), ('openai.api_keys', '["sk-of-a-provider"]', 1), ('ui.name', '"Größe & 100 %"', 1);
+INSERT INTO api_key (id, user_id, key, created_at, updated_at) VALUES ('k1', 'u2', 'sk-of-user-2', 1, 1);
+"""
+
+
+def binary() -> str:
+    """The sidecar's binary."""
+    chosen = os.environ.get("NEVERSTALE_BIN")
+    built = ROOT / "target/debug/neverstale"
+    if not chosen and built.exists():
+        chosen = str(built)
+    if not chosen:
+        raise RuntimeError("name the sidecar's binary in NEVERSTALE_BIN, or build it: cargo build")
+    return chosen
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Postgres:
+    """A PostgreSQL: borrowed, or started and thrown away."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._databases = 0
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def execute(self, database: str, sql: str) -> None:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(sql.encode())
+
+    def database(self) -> str:
+        """Makes a database with the application's schema and a few people; `drop` it."""
+        self._databases += 1
+        name = f"python_{os.getpid()}_{self._databases}"
+        self.execute("postgres", f"CREATE DATABASE {name}")
+        self.execute(name, SCHEMA.read_text())
+        self.execute(name, POPULATION)
+        return name
+
+    def drop(self, database: str) -> None:
+        self.execute("postgres", f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Borrows or starts a server."""
+    lent = os.environ.get("NEVERSTALE_TEST_POSTGRES_PORT")
+    if lent:
+        yield Postgres(int(lent))
+        return
+    binaries = _postgres_binaries()
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="neverstale-python-") as home:
+        if user:
+            account = pwd.getpwnam(user)
+            os.chown(home, account.pw_uid, account.pw_gid)
+        data = f"{home}/data"
+        identity: dict[str, Any] = {"user": user, "group": user, "extra_groups": []} if user else {}
+        initdb = [f"{binaries}/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=home, **identity)
+        port = free_port()
+        words = [f"{binaries}/postgres", "-D", data, "-k", home, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+        with open(f"{home}/log", "wb") as log:
+            server = subprocess.Popen([*words, "-c", "fsync=off"], stdout=log, stderr=log, cwd=home, **identity)
+        try:
+            started = Postgres(port)
+            _wait_until(lambda: _answers(started), server, Path(f"{home}/log"))
+            yield started
+        finally:
+            # At once: nothing of it is kept.
+            server.send_signal(signal.SIGQUIT)
+            server.wait(_PATIENCE_SECONDS)
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """Starts a Redis and gives its URL."""
+    program = os.environ.get("NEVERSTALE_TEST_REDIS_BIN") or shutil.which("redis-server")
+    if not program:
+        raise RuntimeError("install redis-server, or name it in NEVERSTALE_TEST_REDIS_BIN")
+    with tempfile.TemporaryDirectory(prefix="neverstale-python-") as home:
+        port = free_port()
+        words = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
+        with open(f"{home}/log", "wb") as log:
+            server = subprocess.Popen(words, stdout=log, stderr=log)
+        try:
+            _wait_until(lambda: _pings(port), server, Path(f"{home}/log"))
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait(_PATIENCE_SECONDS)
+
+
+class Sidecar:
+    """A running sidecar, on TCP and on a Unix socket."""
+
+    def __init__(self, database_url: str, environment: dict[str, str]) -> None:
+        self.home = tempfile.TemporaryDirectory(prefix="neverstale-python-")
+        self.port, self.admin_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.socket_url = f"unix://{self.home.name}/api.sock"
+        # Its own environment: whatever else is called NEVERSTALE_… is an unknown setting to it, which it refuses.
+        self._environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        self._environment |= {"DATABASE_URL": database_url, **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def install(self) -> None:
+        subprocess.run([binary(), "install"], check=True, capture_output=True, env=self._environment)
+
+    def start(self) -> None:
+        words = [binary(), "serve", "--api-listen", f"127.0.0.1:{self.port}", "--api-socket", self.socket_url[7:]]
+        words += ["--admin-listen", f"127.0.0.1:{self.admin_port}"]
+        log = Path(self.home.name) / "log"
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(words, stdout=file, stderr=file, env=self._environment)
+        _wait_until(self._is_ready, self._process, log)
+
+    def stop(self) -> None:
+        """Kills it, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(_PATIENCE_SECONDS)
+            self._process = None
+
+    def end(self) -> int:
+        """Tells it to end, and gives the exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        code = self._process.wait(_PATIENCE_SECONDS)
+        self._process = None
+        return code
+
+    def _is_ready(self) -> bool:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)) as connection:
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status == 200
+
+
+@contextmanager
+def sidecar(database_url: str, environment: dict[str, str] | None = None) -> Iterator[Sidecar]:
+    """Installs and starts a sidecar."""
+    started = Sidecar(database_url, environment or {})
+    try:
+        started.install()
+        started.start()
+        yield started
+    finally:
+        started.stop()
+        started.home.cleanup()
+
+
+def session_token(user_id: str) -> str:
+    """A session as the application signs it."""
+
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+    now = int(time.time())
+    claims = {"id": user_id, "session_stamp": "stamp", "iat": now, "exp": now + 600, "jti": "a-session"}
+    head = {"alg": "HS256", "typ": "JWT"}
+    signed = ".".join(part(json.dumps(one).encode()) for one in (head, claims))
+    return f"{signed}.{part(hmac.digest(SECRET.encode(), signed.encode(), hashlib.sha256))}"
+
+
+def _postgres_binaries() -> str:
+    chosen = os.environ.get("NEVERSTALE_TEST_POSTGRES_BIN")
+    if chosen:
+        return chosen
+    for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (place / "initdb").exists():
+            return str(place)
+    found = shutil.which("initdb")
+    if not found:
+        raise RuntimeError("install PostgreSQL, or lend one by NEVERSTALE_TEST_POSTGRES_PORT")
+    return str(Path(found).resolve().parent)
+
+
+def _answers(server: Postgres) -> bool:
+    server.execute("postgres", "SELECT 1")
+    return True
+
+
+def _pings(port: int) -> bool:
+    with closing(socket.create_connection(("127.0.0.1", port), 5)) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+
+
+def _wait_until(is_there: Any, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            if is_there():
+                return
+        except (OSError, psycopg.Error, http.client.HTTPException):
+            pass
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{process.args!r} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.02)

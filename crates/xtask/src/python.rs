@@ -1,0 +1,86 @@
+//! Runs the tests of `clients/python` by pytest, in a virtual environment of their own in the target directory.
+//!
+//! The environment is made once and again whenever the client's requirements change. Where there is no Python it says so; CI must have one.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    env, fs,
+    hash::{Hash, Hasher},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+use neverstale_testkit::{redis_server, target_directory, workspace};
+
+/// Where the client is.
+const CLIENT: &str = "clients/python";
+/// Succeeds where there is a Python that is new enough and can make virtual environments.
+const PROBE: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+/// Written last into an environment: half an installation is none.
+const COMPLETE: &str = "complete";
+
+/// The command that runs the tests; none where there is no Python.
+pub(crate) fn tests() -> Result<Option<Command>> {
+    let Some(python) = environment()? else {
+        return Ok(None);
+    };
+    let mut command = Command::new(python);
+    command.args(["-m", "pytest", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
+    command.current_dir(workspace().join(CLIENT));
+    command.env("NEVERSTALE_TEST_REDIS_BIN", redis_server()?.path);
+    Ok(Some(command))
+}
+
+/// The Python of the environment, which is made if need be.
+fn environment() -> Result<Option<PathBuf>> {
+    let client = workspace().join(CLIENT);
+    let requirements = fs::read_to_string(client.join("pyproject.toml")).context("read the client's pyproject.toml")?;
+    let mut hasher = DefaultHasher::new();
+    requirements.hash(&mut hasher);
+    let home = target_directory().join(format!("python-{:016x}", hasher.finish()));
+    let python = home.join("bin/python");
+    if home.join(COMPLETE).exists() {
+        return Ok(Some(python));
+    }
+    let probed = Command::new("python3").args(["-c", PROBE]).output();
+    if !probed.is_ok_and(|output| output.status.success()) {
+        ensure!(
+            env::var_os("CI").is_none(),
+            "install python3 (3.11 or newer) with venv: the tests of {CLIENT} must run on CI"
+        );
+        eprintln!(
+            "SKIPPED: the tests of {CLIENT} need python3 (3.11 or newer) with venv, which is not on this machine"
+        );
+        return Ok(None);
+    }
+    eprintln!(
+        "installing what the tests of {CLIENT} need from PyPI into {}",
+        home.display()
+    );
+    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--editable",
+    ];
+    succeed(Command::new(&python).args(pip).arg(with_tests(&client)))?;
+    fs::write(home.join(COMPLETE), "").context("complete the Python environment")?;
+    Ok(Some(python))
+}
+
+/// The client together with what its tests need, as pip names it.
+fn with_tests(client: &Path) -> String {
+    format!("{}[test]", client.display())
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("run {program}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program}: {}\n{errors}", output.status);
+    Ok(())
+}
