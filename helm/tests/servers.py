@@ -3,6 +3,7 @@
 The kubelet's part is played here: Secrets become values of variables, mounts become directories, ports become free ones.
 """
 
+import atexit
 import http.client
 import os
 import pathlib
@@ -96,6 +97,7 @@ class Kubelet:
         # What a variable holds here instead, where the container's own value needs a cluster's names.
         self.secrets, self.pod_name, self.instead = secrets, pod_name, instead or {}
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="chart-pod-"))
+        atexit.register(shutil.rmtree, self.home, ignore_errors=True)
         self.ports = {}
 
     def env(self, container):

@@ -48,6 +48,13 @@ def plain():
     return house.pod_of(house.of_kind(house.objects(values, upgrade), "Deployment")[0])
 
 
+def setUpModule():
+    """What is written is written before it is used."""
+    if house.WRITE:
+        for name in ["native", "classic"]:
+            house.same_or_write(BESIDE / "kustomize" / f"{name}.yaml", beside.patch(name))
+
+
 class Beside(unittest.TestCase):
     def test_the_official_charts_values_carry_the_charts_own_sidecar(self):
         values = yaml.safe_load((BESIDE / "open-webui-values.yaml").read_text())

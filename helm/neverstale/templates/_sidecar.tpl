@@ -158,7 +158,8 @@
   lifecycle:
     preStop:
       exec:
-        command: [/bin/sleep, {{ .Values.sidecar.preStopSeconds | quote }}]
+        # As long as the application may take: both are told to end at once, and this one has to be the last.
+        command: [/bin/sleep, {{ add .Values.app.preStopSeconds .Values.app.drainSeconds | quote }}]
   {{- end }}
   resources:
     {{- toYaml .Values.sidecar.resources | nindent 4 }}
