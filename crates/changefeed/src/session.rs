@@ -87,6 +87,13 @@ impl Session {
                     self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
                     self.has_regressed |= foreign == Foreign::Regressed && stands(Safeguard::BeginAnew);
                 }
+                SessionEnd::Postgres(error @ PostgresError::TableGone { .. }) => {
+                    tracing::info!(
+                        error = &error as &dyn std::error::Error,
+                        "the application has other tables now: looking again"
+                    );
+                    self.shared.metrics.incarnation_changes_total[reason(Foreign::Incarnation)].inc();
+                }
                 SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
                     tracing::info!(
                         error = &error as &dyn std::error::Error,

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split},
     sync::Notify,
@@ -67,9 +68,8 @@ impl Link {
     /// Passes once a message has made its way.
     pub(crate) async fn pass(&self) {
         let delay = self.chance.among(self.lock().delay_ms.clone());
-        if delay > 0 {
-            sleep(Duration::from_millis(delay)).await;
-        }
+        // Never at once: what one instant sends must not depend on who of it was quicker.
+        sleep(Duration::from_millis(delay.max(1))).await;
         loop {
             let healed = self.healed.notified();
             if !self.lock().is_partitioned {
@@ -113,10 +113,16 @@ impl Link {
 
 async fn carry(link: Link, cut: CancellationToken, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
     let carrying = async {
-        let mut chunk = vec![0; 16 * 1024];
+        let mut chunk = vec![0; STREAM_BYTES];
         while let Ok(length @ 1..) = from.read(&mut chunk).await {
             link.pass().await;
-            if to.write_all(&chunk[..length]).await.is_err() {
+            // What came meanwhile comes along: the driver numbers its statements for the whole process, so that where it
+            // parts its bytes depends on the runs before, and the story must not.
+            let mut sent = chunk[..length].to_vec();
+            while let Some(Ok(length @ 1..)) = from.read(&mut chunk).now_or_never() {
+                sent.extend_from_slice(&chunk[..length]);
+            }
+            if to.write_all(&sent).await.is_err() {
                 return;
             }
         }

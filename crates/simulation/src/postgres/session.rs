@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::mpsc,
@@ -85,6 +86,8 @@ impl Session {
                     if !matches!(read, Ok(1..)) {
                         return;
                     }
+                    // All that is there: where a buffer ends must not decide when an answer leaves.
+                    while let Some(Ok(1..)) = stream.read_buf(&mut buffer).now_or_never() {}
                 }
             }
         }
