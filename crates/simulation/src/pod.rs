@@ -103,7 +103,6 @@ impl Place {
                 relay_retry_ms: 100,
                 tag_slots: plan.tag_slots,
                 verify_ms: 100,
-                fence_patience_ms: 60_000,
                 ..FeedSettings::default()
             },
             clock,
