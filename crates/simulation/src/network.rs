@@ -67,9 +67,14 @@ impl Link {
 
     /// Passes once a message has made its way.
     pub(crate) async fn pass(&self) {
-        let delay = self.chance.among(self.lock().delay_ms.clone());
-        // Never at once: what one instant sends must not depend on who of it was quicker.
-        sleep(Duration::from_millis(delay.max(1))).await;
+        self.pass_in_at_least(0).await;
+    }
+
+    async fn pass_in_at_least(&self, milliseconds: u64) {
+        let delay = self.chance.among(self.lock().delay_ms.clone()).max(milliseconds);
+        if delay > 0 {
+            sleep(Duration::from_millis(delay)).await;
+        }
         loop {
             let healed = self.healed.notified();
             if !self.lock().is_partitioned {
@@ -115,7 +120,8 @@ async fn carry(link: Link, cut: CancellationToken, mut from: impl AsyncRead + Un
     let carrying = async {
         let mut chunk = vec![0; STREAM_BYTES];
         while let Ok(length @ 1..) = from.read(&mut chunk).await {
-            link.pass().await;
+            // Never at once, or what one instant sends would depend on who of it was quicker.
+            link.pass_in_at_least(1).await;
             // What came meanwhile comes along: the driver numbers its statements for the whole process, so that where it
             // parts its bytes depends on the runs before, and the story must not.
             let mut sent = chunk[..length].to_vec();
