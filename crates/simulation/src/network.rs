@@ -67,11 +67,7 @@ impl Link {
 
     /// Passes once a message has made its way.
     pub(crate) async fn pass(&self) {
-        self.pass_in_at_least(0).await;
-    }
-
-    async fn pass_in_at_least(&self, milliseconds: u64) {
-        let delay = self.chance.among(self.lock().delay_ms.clone()).max(milliseconds);
+        let delay = self.chance.among(self.lock().delay_ms.clone());
         if delay > 0 {
             sleep(Duration::from_millis(delay)).await;
         }
@@ -120,8 +116,7 @@ async fn carry(link: Link, cut: CancellationToken, mut from: impl AsyncRead + Un
     let carrying = async {
         let mut chunk = vec![0; STREAM_BYTES];
         while let Ok(length @ 1..) = from.read(&mut chunk).await {
-            // Never at once, or what one instant sends would depend on who of it was quicker.
-            link.pass_in_at_least(1).await;
+            link.pass().await;
             // What came meanwhile comes along: the driver numbers its statements for the whole process, so that where it
             // parts its bytes depends on the runs before, and the story must not.
             let mut sent = chunk[..length].to_vec();
