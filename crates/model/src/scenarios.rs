@@ -47,25 +47,10 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the fleet with two sidecars, three reads and one fault, where mutants are quickly caught",
         states: 370_929,
         sidecars: 2,
-        keys: 2,
         reads_max: Some(3),
         transactions: &[TABLE, SECOND],
-        is_in_turn: true,
-        has_bells: false,
-        has_l2: true,
-        has_broadcast: true,
-        page_rows: 1,
-        look_back: 1,
-        faults: &[Fault::Prune, Fault::Restart, Fault::LoseOne],
         faults_max: 1,
-        reaches: &[
-            Reach::L1,
-            Reach::L2,
-            Reach::Broadcast,
-            Reach::Pruned,
-            Reach::Incarnation,
-        ],
-        ..Scenario::SMALL
+        ..FLEET
     },
     Scenario {
         name: "echoes",
@@ -86,25 +71,10 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "three sidecars, two keys, three writes, two faults; L2, broadcasts, pruning",
         states: 4_668_298,
         sidecars: 3,
-        keys: 2,
         reads_max: Some(2),
         transactions: &[FIRST, BOTH, TABLE],
-        is_in_turn: true,
-        has_bells: false,
-        has_l2: true,
-        has_broadcast: true,
-        page_rows: 1,
-        look_back: 1,
-        faults: &[Fault::Prune, Fault::Restart, Fault::LoseOne],
         faults_max: 2,
-        reaches: &[
-            Reach::L1,
-            Reach::L2,
-            Reach::Broadcast,
-            Reach::Pruned,
-            Reach::Incarnation,
-        ],
-        ..Scenario::SMALL
+        ..FLEET
     },
     Scenario {
         name: "failover",
@@ -229,6 +199,26 @@ pub const SCENARIOS: &[Scenario] = &[
         ..Scenario::SMALL
     },
 ];
+
+/// Several sidecars with all that they share: two keys, L2, broadcasts and a log that is pruned; how many, and what happens, is to be said.
+const FLEET: Scenario = Scenario {
+    keys: 2,
+    is_in_turn: true,
+    has_bells: false,
+    has_l2: true,
+    has_broadcast: true,
+    page_rows: 1,
+    look_back: 1,
+    faults: &[Fault::Prune, Fault::Restart, Fault::LoseOne],
+    reaches: &[
+        Reach::L1,
+        Reach::L2,
+        Reach::Broadcast,
+        Reach::Pruned,
+        Reach::Incarnation,
+    ],
+    ..Scenario::SMALL
+};
 
 /// Larger ones, which nobody waits for every day.
 pub const DEEP_SCENARIOS: &[Scenario] = &[

@@ -218,10 +218,12 @@ impl Redis {
         send: impl AsyncFnOnce(&fred::clients::WithOptions<fred::clients::Client>) -> Result<T, Error>,
     ) -> Result<T, L2Miss> {
         let client = self.client().ok_or(L2Miss::Disconnected)?;
-        // The budget is for all that `send` does; the option lets the client forget what it has not written yet.
-        let client = client.with_options(&once_within(self.budget()));
-        self.within_budget(async { send(&client).await.map_err(|error| miss_of(&error)) })
-            .await
+        self.within_budget(async {
+            // The budget is for all that `send` does; the option lets the client forget what it has not written yet.
+            let client = client.with_options(&once_within(self.budget()));
+            send(&client).await.map_err(|error| miss_of(&error))
+        })
+        .await
     }
 
     fn budget(&self) -> Duration {

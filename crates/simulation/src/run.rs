@@ -16,7 +16,7 @@ use neverstale_flavour::Flavour;
 use neverstale_wire::KeyRing;
 use ring::digest::{SHA256, digest};
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     time::{Instant, sleep, timeout},
 };
 
@@ -64,11 +64,16 @@ impl Outcome {
 /// Runs one seed on this thread.
 pub fn run(seed: u64, flavour: &Arc<Flavour>) -> Outcome {
     neverstale_lifecycle::simulated::seed_chance(seed);
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime without a driver for I/O needs nothing of the system");
+    let runtime = paused_runtime();
     let outcome = runtime.block_on(live(seed, Arc::clone(flavour)));
     runtime.shutdown_background();
     outcome
+}
+
+/// A runtime of this thread alone, whose time passes only while nothing else is to be done.
+pub(crate) fn paused_runtime() -> Runtime {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime without a driver for I/O needs nothing of the system")
 }
 
 async fn live(seed: u64, flavour: Arc<Flavour>) -> Outcome {

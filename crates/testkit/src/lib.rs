@@ -9,6 +9,7 @@
     reason = "the workshop reads the environment, starts threads and tells a person what it does; the seams of the product are not for it"
 )]
 
+mod fetch;
 mod http;
 mod link;
 mod owui;
@@ -21,6 +22,7 @@ mod sidecar;
 mod supervisor;
 mod wall_clock;
 
+pub use fetch::{fill_once, python_packages, quietly};
 pub use http::{Answer, Client, EventLines, Target};
 pub use link::Link;
 pub use owui::{Application, Population, api_key, group_id, user_email, user_id};

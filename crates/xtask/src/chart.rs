@@ -5,12 +5,14 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use neverstale_testkit::{PostgresVersion, postgres_binaries, redis_server, target_directory, workspace};
+use neverstale_testkit::{
+    PostgresVersion, fill_once, postgres_binaries, python_packages, quietly, redis_server, target_directory, workspace,
+};
 
 use crate::cargo::{Profile, build_binary};
 
@@ -26,7 +28,7 @@ const PROMETHEUS: &str = "prometheus";
 
 /// Runs the tests; with `write`, snapshots and schema become what they should be.
 pub(crate) fn run(write: bool) -> Result<()> {
-    let python = python()?;
+    let python = python_packages(&PACKAGES)?;
     // Its test finds it by the path, where a package manager puts it.
     redis_server()?;
     let mut tests = Command::new("python3");
@@ -44,18 +46,6 @@ pub(crate) fn run(write: bool) -> Result<()> {
     Ok(())
 }
 
-/// The directory of the Python packages, filled from PyPI.
-fn python() -> Result<PathBuf> {
-    let home = target_directory().join("chart").join(PACKAGES.join("+"));
-    once(&home, |staging| {
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.arg("--target").arg(staging).args(PACKAGES);
-        quietly(&mut pip)
-    })?;
-    Ok(home)
-}
-
 /// promtool: the system's, else unpacked from Debian's package, which is not installed, so that no Prometheus starts.
 fn promtool() -> Result<PathBuf> {
     let on_path = Command::new("promtool").arg("--version").stdout(Stdio::null()).status();
@@ -63,8 +53,7 @@ fn promtool() -> Result<PathBuf> {
         return Ok(PathBuf::from("promtool"));
     }
     let home = target_directory().join("chart").join(PROMETHEUS);
-    once(&home, |staging| {
-        fs::create_dir_all(staging)?;
+    fill_once(&home, |staging| {
         quietly(
             Command::new("apt-get")
                 .args(["download", PROMETHEUS])
@@ -78,27 +67,4 @@ fn promtool() -> Result<PathBuf> {
         quietly(Command::new("dpkg-deb").arg("--extract").arg(package).arg(staging))
     })?;
     Ok(home.join("usr/bin/promtool"))
-}
-
-/// Fills a directory once, under another name first: half an installation must never be found.
-fn once(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    if home.exists() {
-        return Ok(());
-    }
-    println!("installing into {}", home.display());
-    let staging = home.with_file_name(format!("staging-{}", std::process::id()));
-    fs::create_dir_all(staging.parent().unwrap_or(&staging))?;
-    fill(&staging)?;
-    if fs::rename(&staging, home).is_err() {
-        // Another process was faster.
-        fs::remove_dir_all(&staging).ok();
-    }
-    Ok(())
-}
-
-fn quietly(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("run {command:?}"))?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
-    Ok(())
 }

@@ -8,9 +8,7 @@ use crate::{
     cargo::{Profile, cargo, has, succeed},
     chart,
     demo::{self, DemoOptions},
-    docs,
-    prove::{self, ProveOptions},
-    simulate, test, tidy,
+    docs, prove, simulate, test, tidy,
 };
 
 const DEMO_SECONDS: u64 = 10;
@@ -57,7 +55,7 @@ pub(crate) fn run() -> Result<()> {
     step("chart", || chart::run(false))?;
     let totals = step("tests", || test::run(None))?;
     totals.judge()?;
-    step("proof", || prove::run(&ProveOptions::default()))?;
+    step("proof", || prove::model_and_mutants(false))?;
     step("simulation", || {
         simulate::run(&["--seeds".to_owned(), SEEDS.to_string()])
     })?;

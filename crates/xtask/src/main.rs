@@ -17,6 +17,7 @@ mod docs;
 mod jepsen;
 mod prove;
 mod python;
+mod server;
 mod simulate;
 mod test;
 mod tidy;

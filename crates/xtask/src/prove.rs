@@ -6,16 +6,20 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use neverstale_testkit::{Postgres, PostgresVersion, target_directory, workspace};
+use neverstale_testkit::{PostgresVersion, target_directory};
 
-use crate::cargo::{cargo, has, shown, succeed};
+use crate::{
+    cargo::{cargo, has, shown, succeed},
+    server::Server,
+};
 
 /// What is to be proved.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct ProveOptions {
     /// Only the table of mutants: what catches each, after how much, and the shortest way to it.
     #[arg(long)]
@@ -27,18 +31,23 @@ pub(crate) struct ProveOptions {
 
 /// Proves, or says what does not hold.
 pub(crate) fn run(options: &ProveOptions) -> Result<()> {
-    the_feature_does_not_leak()?;
-    if !options.mutants {
-        println!("the model: every state of every scenario");
-        let deep: &[&str] = if options.deep { &["--", "--deep"] } else { &[] };
-        succeed(cargo(&["run", "--quiet", "--package", "neverstale-model"]).args(deep))?;
+    if options.mutants {
+        the_feature_does_not_leak()?;
+        return mutants();
     }
-    mutants()?;
-    if !options.mutants {
-        museum()?;
-    }
+    model_and_mutants(options.deep)?;
+    museum()?;
     println!("proved");
     Ok(())
+}
+
+/// What is no test of the workspace; the museum is.
+pub(crate) fn model_and_mutants(is_deep: bool) -> Result<()> {
+    the_feature_does_not_leak()?;
+    println!("the model: every state of every scenario");
+    let deep: &[&str] = if is_deep { &["--", "--deep"] } else { &[] };
+    succeed(cargo(&["run", "--quiet", "--package", "neverstale-model"]).args(deep))?;
+    mutants()
 }
 
 /// No build but those below has the feature that takes safeguards away.
@@ -70,17 +79,8 @@ fn is_mutant(line: &str) -> bool {
 /// Takes each safeguard away, and prints what noticed.
 fn mutants() -> Result<()> {
     let directory = fresh_directory()?;
-    let model = [
-        "run",
-        "--quiet",
-        "--package",
-        "neverstale-model",
-        "--features",
-        "mutants",
-        "--",
-    ];
     println!("the mutants: the model");
-    let told = cargo(&model).args(["mutants".as_ref(), directory.as_os_str()]).output();
+    let told = model_of_mutants("mutants").arg(&directory).output();
     let told = told.context("run the model's mutants")?;
     println!("{}", String::from_utf8_lossy(&told.stdout));
 
@@ -90,8 +90,7 @@ fn mutants() -> Result<()> {
         has("nextest"),
         "the histories need cargo-nextest: `cargo install cargo-nextest`"
     );
-    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
-    let postgres = runtime.block_on(Postgres::start(PostgresVersion::System, &[("fsync", "off")]))?;
+    let server = Server::start(PostgresVersion::System)?;
     let mut histories = cargo(&[
         "nextest",
         "run",
@@ -102,9 +101,9 @@ fn mutants() -> Result<()> {
     ]);
     histories
         .args(["--test", "mutants", "--no-fail-fast", "--cargo-quiet"])
-        .env("NEVERSTALE_PROOF", &directory)
-        .env("NEVERSTALE_TEST_POSTGRES_PORT", postgres.port().to_string());
-    let status = histories
+        .env("NEVERSTALE_PROOF", &directory);
+    let status = server
+        .lend_to(&mut histories)
         .status()
         .with_context(|| format!("run {}", shown(&histories)))?;
 
@@ -115,6 +114,14 @@ fn mutants() -> Result<()> {
         "a proof of the mutants failed"
     );
     Ok(())
+}
+
+/// A word to the model that is built to have safeguards taken away.
+fn model_of_mutants(word: &str) -> Command {
+    let build = ["--package", "neverstale-model", "--features", "mutants"];
+    let mut command = cargo(&["run", "--quiet"]);
+    command.args(build).args(["--", word]);
+    command
 }
 
 fn fresh_directory() -> Result<PathBuf> {
@@ -128,18 +135,8 @@ fn fresh_directory() -> Result<PathBuf> {
 
 /// Prints a line for each safeguard, and gives those that nobody missed.
 fn table(directory: &Path) -> Result<Vec<String>> {
-    let catalogue = cargo(&[
-        "run",
-        "--quiet",
-        "--package",
-        "neverstale-model",
-        "--features",
-        "mutants",
-        "--",
-        "catalogue",
-    ])
-    .output()
-    .context("read the catalogue of safeguards")?;
+    let catalogue = model_of_mutants("catalogue").output();
+    let catalogue = catalogue.context("read the catalogue of safeguards")?;
     let catalogue = String::from_utf8(catalogue.stdout).context("read the catalogue of safeguards")?;
     let rows: BTreeMap<&str, &str> = catalogue.lines().filter_map(|line| line.split_once('\t')).collect();
     ensure!(!rows.is_empty(), "the catalogue of safeguards is empty");
@@ -159,18 +156,13 @@ fn table(directory: &Path) -> Result<Vec<String>> {
 
 /// The races that others shipped, each shown by a naive cache and absent in ours.
 fn museum() -> Result<()> {
-    if !workspace().join("tests/tests/museum").exists() {
-        return Ok(());
-    }
     println!("the museum");
-    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
-    let postgres = runtime.block_on(Postgres::start(PostgresVersion::System, &[("fsync", "off")]))?;
     let mut museum = if has("nextest") {
         cargo(&["nextest", "run", "--package", "neverstale-tests", "--test", "museum"])
     } else {
         cargo(&["test", "--package", "neverstale-tests", "--test", "museum"])
     };
-    succeed(museum.env("NEVERSTALE_TEST_POSTGRES_PORT", postgres.port().to_string()))
+    succeed(Server::start(PostgresVersion::System)?.lend_to(&mut museum))
 }
 
 #[cfg(test)]

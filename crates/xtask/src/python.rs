@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{redis_server, target_directory, workspace};
+use neverstale_testkit::{quietly, redis_server, target_directory, workspace};
 
 /// Where the client is.
 const CLIENT: &str = "clients/python";
@@ -58,7 +58,7 @@ fn environment() -> Result<Option<PathBuf>> {
         "installing what the tests of {CLIENT} need from PyPI into {}",
         home.display()
     );
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+    quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
     let pip = [
         "-m",
         "pip",
@@ -67,7 +67,7 @@ fn environment() -> Result<Option<PathBuf>> {
         "--disable-pip-version-check",
         "--editable",
     ];
-    succeed(Command::new(&python).args(pip).arg(with_tests(&client)))?;
+    quietly(Command::new(&python).args(pip).arg(with_tests(&client)))?;
     fs::write(home.join(COMPLETE), "").context("complete the Python environment")?;
     Ok(Some(python))
 }
@@ -75,12 +75,4 @@ fn environment() -> Result<Option<PathBuf>> {
 /// The client together with what its tests need, as pip names it.
 fn with_tests(client: &Path) -> String {
     format!("{}[test]", client.display())
-}
-
-fn succeed(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("run {program}"))?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program}: {}\n{errors}", output.status);
-    Ok(())
 }

@@ -7,12 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Postgres, PostgresVersion, postgres_binaries, redis_server};
+use neverstale_testkit::{PostgresVersion, postgres_binaries, redis_server};
 use serde_json::Value;
 
 use crate::{
     cargo::{Profile, build_binary, cargo, has, metadata, shown},
     python,
+    server::Server,
 };
 
 /// How many tests passed and failed.
@@ -45,16 +46,12 @@ impl Totals {
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
     let binary = build_binary(Profile::Dev)?;
-    let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
     let mut totals = Totals::default();
     for version in [PostgresVersion::System, PostgresVersion::Wheel] {
         println!("{}", postgres_binaries(version)?.how);
-        // One server for all test processes; a test that breaks its server starts one of its own.
-        let postgres = runtime.block_on(Postgres::start(version, &[("fsync", "off")]))?;
+        let server = Server::start(version)?;
         for mut command in commands(version, filter)? {
-            command.env("NEVERSTALE_BIN", &binary);
-            command.env("NEVERSTALE_TEST_POSTGRES", version.as_str());
-            command.env("NEVERSTALE_TEST_POSTGRES_PORT", postgres.port().to_string());
+            server.lend_to(command.env("NEVERSTALE_BIN", &binary));
             println!("NEVERSTALE_TEST_POSTGRES={} {}", version.as_str(), shown(&command));
             totals.add(count(&mut command)?);
         }

@@ -1,13 +1,12 @@
 //! A schema fuzzer against the published contract: no 5xx but 503, and nothing that is not documented.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
-use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Application, target_directory};
+use anyhow::{Context, Result};
+use neverstale_testkit::{Application, python_packages};
 
 use crate::house::Plan;
 
@@ -32,9 +31,8 @@ const SECONDS: &str = "18";
 
 #[tokio::test]
 async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
-    let Some(fuzzer) = tokio::task::spawn_blocking(fuzzer).await.unwrap().unwrap() else {
-        return;
-    };
+    let fuzzer = tokio::task::spawn_blocking(|| python_packages(&[SCHEMATHESIS]));
+    let fuzzer = fuzzer.await.unwrap().unwrap();
     for application in Application::ALL {
         let plan = Plan::of(application).sidecars(1).with_redis();
         let scratch = neverstale_testkit::Scratch::new().unwrap();
@@ -100,38 +98,4 @@ fn fuzz(fuzzer: &Path, port: u16, home: &Path) -> Result<Output> {
         .args(["--no-color", "--generation-database", "none"])
         .current_dir(home);
     command.output().context("run schemathesis")
-}
-
-/// The fuzzer's directory, filled from PyPI into the target directory; none where there is no Python with pip.
-fn fuzzer() -> Result<Option<PathBuf>> {
-    let home = target_directory().join("schemathesis");
-    if home.join(PROGRAM).exists() {
-        return Ok(Some(home));
-    }
-    let has_pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
-    if !has_pip.is_ok_and(|output| output.status.success()) {
-        ensure!(
-            env::var_os("CI").is_none(),
-            "install python3 with pip: the schema fuzzer must run on CI"
-        );
-        eprintln!("SKIPPED: the schema fuzzer needs python3 with pip, which are not on this machine");
-        return Ok(None);
-    }
-    eprintln!("installing {SCHEMATHESIS} from PyPI into {}", home.display());
-    // Under another name first: half an installation must never be found.
-    let staging = home.with_extension(format!("staging-{}", std::process::id()));
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    pip.arg("--target").arg(&staging).arg(SCHEMATHESIS);
-    let output = pip.output().context("run pip")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "pip could not install {SCHEMATHESIS}: {errors}"
-    );
-    if fs::rename(&staging, &home).is_err() {
-        // Another process was faster.
-        fs::remove_dir_all(&staging).ok();
-    }
-    Ok(Some(home))
 }

@@ -279,14 +279,7 @@ async fn a_watched_table_that_is_dropped_takes_no_other_view_along() {
         .batch_execute("CREATE TABLE token (id text PRIMARY KEY, person_id text, expires_at bigint)")
         .await
         .unwrap();
-    neverstale_installation::install(
-        &world.admin,
-        &world.flavour,
-        "public",
-        &neverstale_installation::InstallOptions::default(),
-    )
-    .await
-    .unwrap();
+    world.install().await;
     pod.until("the table is back", |pod| pod.readiness.is_ready()).await;
     set(&world, "p1", 7).await;
     assert_eq!(pod.version("p1").await, 7);

@@ -70,6 +70,13 @@ impl World {
         }
     }
 
+    /// Mends our installation.
+    pub(crate) async fn install(&self) {
+        neverstale_installation::install(&self.admin, &self.flavour, "public", &InstallOptions::default())
+            .await
+            .unwrap();
+    }
+
     /// A pod on L1 alone.
     pub(crate) async fn pod(&self) -> Pod {
         let pod = self.start(self.database.url(), None);

@@ -249,14 +249,7 @@ async fn dropped_triggers_mean_uncached_reads_until_they_are_back() {
         assert_eq!(answer.source, Source::Bypass);
         assert_eq!(pods::version(&answer.entry.body), version);
     }
-    neverstale_installation::install(
-        &world.admin,
-        &world.flavour,
-        "public",
-        &neverstale_installation::InstallOptions::default(),
-    )
-    .await
-    .unwrap();
+    world.install().await;
     pod.until("the installation is in order again", |pod| pod.readiness.is_ready())
         .await;
     world

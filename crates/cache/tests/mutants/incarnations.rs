@@ -28,13 +28,7 @@ async fn new_position() {
     refute(Safeguard::NewPosition, async || {
         let world = World::with_lease(0).await;
         let pod = world.pod().await;
-        for version in 1..=5 {
-            run(
-                &world,
-                &format!("UPDATE person SET version = {version} WHERE id = 'p1'"),
-            )
-            .await;
-        }
+        write_versions(&world, 5).await;
         pod.version("p1").await;
         run(
             &world,
@@ -65,13 +59,7 @@ async fn begin_anew() {
 async fn positions_that_come_again() -> Seen {
     let world = World::with_lease(0).await;
     let pod = world.pod().await;
-    for version in 1..=10 {
-        run(
-            &world,
-            &format!("UPDATE person SET version = {version} WHERE id = 'p1'"),
-        )
-        .await;
-    }
+    write_versions(&world, 10).await;
     pod.version("p1").await;
     run(
         &world,
@@ -113,4 +101,12 @@ async fn regressed_intent() {
         Seen::compared(reads + 4, hit(&pod).unwrap_or(7), 7)
     })
     .await;
+}
+
+/// Writes `p1` that many times.
+async fn write_versions(world: &World, last: u32) {
+    for version in 1..=last {
+        let sql = format!("UPDATE person SET version = {version} WHERE id = 'p1'");
+        run(world, &sql).await;
+    }
 }

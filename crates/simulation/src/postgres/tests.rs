@@ -8,6 +8,8 @@ mod stage;
 
 use stage::{Stage, Told};
 
+use crate::run::paused_runtime;
+
 /// Plays a script on both, each on a server as `own` says: shared with other tests, or one that may be crashed.
 fn same(lease_ms: u32, own: bool, script: impl AsyncFn(&Stage, &mut Told)) {
     let real = tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -15,12 +17,7 @@ fn same(lease_ms: u32, own: bool, script: impl AsyncFn(&Stage, &mut Told)) {
         script(&Stage::real(lease_ms, own).await, &mut told).await;
         told.lines
     });
-    let paused = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let model = paused.block_on(async {
+    let model = paused_runtime().block_on(async {
         let mut told = Told::default();
         script(&Stage::model(lease_ms), &mut told).await;
         told.lines

@@ -9,7 +9,7 @@ use neverstale_settings::Secret;
 use tokio::time::{sleep, timeout};
 
 use super::Store;
-use crate::{chance::Chance, network::Link, story::Story};
+use crate::{chance::Chance, network::Link, run::paused_runtime, story::Story};
 
 const TTL: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,12 +33,7 @@ fn values_and_broadcasts_are_kept_alike() {
         tasks.shutdown().cancel();
         told
     });
-    let paused = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let model = paused.block_on(async {
+    let model = paused_runtime().block_on(async {
         let chance = Chance::new(1);
         let store = Store::new(0, chance.clone(), Story::begin());
         let link = Link::new(0..=0, chance);
