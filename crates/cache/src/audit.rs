@@ -2,7 +2,7 @@
 //!
 //! Now and then it takes an entry that a read was just given, fills it anew, and waits until the log has been applied up to the
 //! new state. If nothing in between invalidated the served entry, both must be the same bytes. Its one acceptable count of
-//! mismatches is zero; when it finds one, it says so loudly and forgets everything that it can't explain.
+//! mismatches is zero; when it finds one, it says so loudly, forgets all that L1 holds, and ends this sidecar's readiness if it is set to.
 
 use std::{
     sync::{Arc, Mutex},
@@ -10,8 +10,9 @@ use std::{
 };
 
 use neverstale_changefeed::Standing;
-use neverstale_coherence::{Entitlement, Validity};
+use neverstale_coherence::{Entitlement, Tag, Validity};
 use neverstale_flavour::Read;
+use neverstale_lifecycle::Readiness;
 use neverstale_telemetry::AuditOutcome;
 use tokio::time::{sleep, timeout};
 
@@ -22,7 +23,12 @@ neverstale_settings::section! {
     pub struct AuditSettings = "audit";
     /// Sets how often a served answer is compared with Postgres; 0 switches the auditor off.
     interval_ms: u64 = 1_000, unit "milliseconds", range 0..=86_400_000, when "more certainty is wanted, or fewer queries";
+    /// Takes a sidecar that has found a stale answer out of service until it is restarted; otherwise it goes on, with an empty cache.
+    unready_on_mismatch: bool = false, when "no answer at all is better than one that might be old";
 }
+
+/// The reason of readiness that the auditor sets.
+const REASON: &str = "audit";
 
 /// Waiting for the log to catch up with a fill that the auditor made.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -63,15 +69,19 @@ impl Auditor {
     }
 
     /// Audits until the process ends.
-    pub async fn run(self: Arc<Self>, cache: Arc<Cache>, settings: AuditSettings) {
+    pub async fn run(self: Arc<Self>, cache: Arc<Cache>, settings: AuditSettings, readiness: Readiness) {
         if settings.interval_ms == 0 {
             return std::future::pending().await;
         }
         loop {
             sleep(Duration::from_millis(settings.interval_ms)).await;
             let sample = self.sample.lock().expect("nobody panics while sampling").take();
-            if let Some((read, served)) = sample {
-                cache.audit(&read, &served).await;
+            let Some((read, served)) = sample else { continue };
+            let outcome = cache.audit(&read, &served).await;
+            if outcome == Audit::Mismatch && settings.unready_on_mismatch {
+                let reason = "the auditor found a stale answer, and audit.unready_on_mismatch is set: \
+                    keep the log, report it, and restart this sidecar";
+                readiness.set(REASON, Some(reason.to_owned()));
             }
         }
     }
@@ -87,15 +97,6 @@ impl Cache {
             Audit::Inconclusive => AuditOutcome::Inconclusive,
         };
         self.metrics.audits_total[label].inc();
-        if outcome == Audit::Mismatch {
-            let view = &self.flavour.view(read.view).name;
-            tracing::error!(
-                view,
-                as_of = served.stamp.as_of.0,
-                "the auditor found a stale answer: please report this"
-            );
-            self.l1.forget_all();
-        }
         outcome
     }
 
@@ -104,7 +105,7 @@ impl Cache {
             Standing::Serving(serving) => Arc::clone(serving),
             _ => return None,
         };
-        let fresh = self.ask(&serving.statements, read).await.ok()?;
+        let fresh = Arc::new(self.ask(&serving.statements, read).await.ok()?);
         if fresh.stamp.incarnation != served.stamp.incarnation || fresh.stamp.incarnation != serving.world.incarnation()
         {
             return None;
@@ -117,10 +118,28 @@ impl Cache {
         // Other bytes are right if the served entry is not valid any more at the fresh one's state.
         let entitlement = Entitlement::applied(&serving.world);
         let verdict = self.judge(&serving, &entitlement, &served.stamp);
-        Some(if verdict == Validity::Valid {
-            Audit::Mismatch
-        } else {
-            Audit::Inconclusive
-        })
+        if verdict != Validity::Valid {
+            return Some(Audit::Inconclusive);
+        }
+        tracing::error!(
+            view = self.flavour.view(read.view).name,
+            incarnation = %served.stamp.incarnation,
+            served_as_of = served.stamp.as_of.0,
+            served_tags = hashes(&served.stamp.tags),
+            fresh_as_of = fresh.stamp.as_of.0,
+            fresh_tags = hashes(&fresh.stamp.tags),
+            applied = serving.world.applied().0,
+            "the auditor found a stale answer: please report this"
+        );
+        // Whatever let it happen may have happened to others; what Redis has of this one is replaced.
+        self.l1.forget_all();
+        self.keep(read, &fresh);
+        Some(Audit::Mismatch)
     }
+}
+
+/// Tags by their hashes: their texts may name people.
+fn hashes(tags: &[Tag]) -> String {
+    let hashes: Vec<String> = tags.iter().map(|tag| format!("{:016x}", tag.0)).collect();
+    hashes.join(" ")
 }

@@ -68,14 +68,19 @@ impl Cache {
             if entry.stamp.as_of > serving.world.applied() {
                 self.feed.look();
             }
-            self.l1.put(&read.key, &entry);
-            if let Some(l2) = &self.l2 {
-                l2.put(read, &entry);
-            }
+            self.keep(read, &entry);
         } else {
             self.feed.saw(entry.stamp.incarnation);
         }
         Ok(entry)
+    }
+
+    /// Puts an entry into both tiers, over what is not newer.
+    pub(crate) fn keep(&self, read: &Read, entry: &Arc<Entry>) {
+        self.l1.put(&read.key, entry);
+        if let Some(l2) = &self.l2 {
+            l2.put(read, entry);
+        }
     }
 
     /// Asks Postgres for one entry.

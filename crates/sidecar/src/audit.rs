@@ -1,15 +1,17 @@
-//! `audit`: compares a running sidecar's answers with Postgres at the same position.
+//! `audit`: compares a running sidecar's answers with Postgres at the same position. It writes nothing.
 //!
 //! Each path is read through the sidecar first and filled from Postgres afterwards. Where both speak of one position
-//! they must agree to the byte; where a commit came in between, the path is tried again.
+//! they must agree to the byte; where a commit came in between, the path is tried again. Paths that are compared again and again
+//! are answered from cache, and that is what an audit is about.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use neverstale_flavour::{Param, PathPattern, RouteError, Router};
 use neverstale_postgres::{Connection, FeedConnection, FillPool, Statements};
 use neverstale_wire::Token;
 use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     audit::caller::{Answer, Caller},
@@ -23,6 +25,8 @@ mod caller;
 
 /// How often a path is tried while commits come in between.
 const ATTEMPTS: u32 = 8;
+/// As many answers that did not match are told one by one.
+const FINDINGS_MAX: usize = 100;
 
 /// What comparing one path came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +38,7 @@ enum Compared {
 }
 
 #[derive(Debug, Serialize)]
-struct Line {
+struct Finding {
     path: String,
     #[serde(flatten)]
     compared: Compared,
@@ -66,12 +70,9 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Audit) -> Result<Exit,
         statements: Arc::new(statements),
         router,
     };
-    let mut lines = Vec::with_capacity(paths.len());
-    for path in paths {
-        let compared = auditor.compare(&path).await?;
-        lines.push(Line { path, compared });
-    }
-    Ok(tell(&lines, asked.report.json))
+    let report = auditor.rounds(&paths, asked).await?;
+    report.tell(asked.report.json);
+    Ok(if report.mismatch > 0 { Exit::Findings } else { Exit::Ok })
 }
 
 struct Auditor {
@@ -82,7 +83,29 @@ struct Auditor {
 }
 
 impl Auditor {
-    async fn compare(&self, path: &str) -> Result<Compared, Failure> {
+    /// Compares every path once, or as long as was asked for.
+    async fn rounds(&self, paths: &[String], asked: &cli::Audit) -> Result<Report, Failure> {
+        let end = asked.span.map(|span| Instant::now() + span);
+        let is_over = || end.is_none_or(|end| Instant::now() >= end);
+        let mut pace = interval(Duration::from_secs(1) / asked.rate);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut report = Report::default();
+        loop {
+            for path in paths {
+                pace.tick().await;
+                report.add(path, self.compare(path).await?);
+                if end.is_some() && is_over() {
+                    return Ok(report);
+                }
+            }
+            if is_over() {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// Compares one path, and says whether the answer came from cache.
+    async fn compare(&self, path: &str) -> Result<(Compared, bool), Failure> {
         let read = match self.router.route(path) {
             Ok(read) => read,
             Err(error @ (RouteError::Malformed(_) | RouteError::UnknownPath | RouteError::NotInThisSchema)) => {
@@ -102,10 +125,10 @@ impl Auditor {
                 filled.body.as_deref(),
             ) {
                 Compared::Inconclusive { reason: latest } => reason = latest,
-                settled => return Ok(settled),
+                settled => return Ok((settled, answer.is_hit)),
             }
         }
-        Ok(Compared::Inconclusive { reason })
+        Ok((Compared::Inconclusive { reason }, false))
     }
 }
 
@@ -194,26 +217,63 @@ fn encoded(segment: &str) -> String {
         .collect()
 }
 
-fn tell(lines: &[Line], as_json: bool) -> Exit {
-    let count = |is: fn(&Compared) -> bool| lines.iter().filter(|line| is(&line.compared)).count();
-    let mismatches = count(|compared| matches!(compared, Compared::Mismatch { .. }));
-    let inconclusive = count(|compared| matches!(compared, Compared::Inconclusive { .. }));
-    if as_json {
-        output::json(&lines);
-    } else {
-        for Line { path, compared } in lines {
+/// What an audit came to.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// Answers that were what Postgres says.
+    r#match: u64,
+    /// Answers that were not: the only acceptable value is 0.
+    mismatch: u64,
+    /// Answers of which nobody can say, because commits came in between each time.
+    inconclusive: u64,
+    /// Answers from cache, of those that could be judged.
+    from_cache: u64,
+    /// The first of those that did not match.
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, path: &str, (compared, is_hit): (Compared, bool)) {
+        *match compared {
+            Compared::Match => &mut self.r#match,
+            Compared::Mismatch { .. } => &mut self.mismatch,
+            Compared::Inconclusive { .. } => &mut self.inconclusive,
+        } += 1;
+        self.from_cache += u64::from(is_hit);
+        if compared != Compared::Match && self.findings.len() < FINDINGS_MAX {
+            let path = path.to_owned();
+            self.findings.push(Finding { path, compared });
+        }
+    }
+
+    fn tell(&self, as_json: bool) {
+        if as_json {
+            return output::json(self);
+        }
+        for Finding { path, compared } in &self.findings {
             match compared {
                 Compared::Match => {}
                 Compared::Mismatch { reason } => output::result(&format!("MISMATCH      {path}: {reason}")),
                 Compared::Inconclusive { reason } => output::result(&format!("inconclusive  {path}: {reason}")),
             }
         }
-        let matches = lines.len() - mismatches - inconclusive;
+        let Self {
+            r#match: matches,
+            mismatch,
+            inconclusive,
+            from_cache,
+            ..
+        } = self;
         output::result(&format!(
-            "{matches} match, {mismatches} mismatch, {inconclusive} inconclusive"
+            "{matches} match, {mismatch} mismatch, {inconclusive} inconclusive; {from_cache} from cache"
         ));
+        if *mismatch == 0 && *matches > 0 {
+            let bound = 300.0 / *matches as f64;
+            output::result(&format!(
+                "with 95 % confidence fewer than {bound:.2} % of such answers are stale"
+            ));
+        }
     }
-    if mismatches > 0 { Exit::Findings } else { Exit::Ok }
 }
 
 #[cfg(test)]
@@ -233,6 +293,7 @@ mod tests {
         Answer {
             status,
             position: Some(token(1, position)),
+            is_hit: true,
             body: "new".into(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Every setting is a flag too; the few that most people need are in `--help`, the others in docs/CONFIGURATION.md.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use neverstale_settings::{Place, flag_values, flags};
@@ -123,6 +123,12 @@ pub(crate) struct Audit {
     /// How many users to draw at random when no paths are given
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub(crate) users: u32,
+    /// Goes on comparing the same paths, which the sidecar answers from cache then, for a time such as 60s or 5m; otherwise once
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(crate) span: Option<Duration>,
+    /// How many answers to compare in a second at most; each is one read and one query to Postgres
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
     /// The paths to compare, such as /v1/users/u1/role
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<String>,

@@ -133,7 +133,7 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     let _ = shown.set(parts::shown(process, &flavour, &cache, redis.as_ref(), is_sealed));
 
     let auditor = Arc::new(Auditor::default());
-    let audit = Arc::clone(&auditor).run(Arc::clone(&cache), settings.audit.clone());
+    let audit = Arc::clone(&auditor).run(Arc::clone(&cache), settings.audit.clone(), readiness.clone());
     tasks.spawn("audit", parts::until(tasks.shutdown(), audit));
     parts::api(process, router, cache, auditor, redis.as_ref()).await
 }

@@ -233,6 +233,13 @@ async fn an_audit_of_a_running_sidecar_finds_every_answer_right() {
             "{report}"
         );
     }
+    let words = ["audit", "--sidecar", &address, "--users", "2", "--rate", "500", "--json"];
+    let report = expect(0, &[words.as_slice(), &["--for", "1s"]].concat(), &database).await;
+    let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
+    let count = |name: &str| report[name].as_u64().expect("a count");
+    assert!(count("match") > 50 && count("from_cache") > 50, "{report}");
+    assert_eq!((count("mismatch"), count("inconclusive")), (0, 0));
+    expect(2, &["audit", "--for", "ever"], &database).await;
     expect(4, &["audit", "--sidecar", "127.0.0.1:1", "/v1/users/u1"], &database).await;
     expect(2, &["audit", "--sidecar", &address, "/v1/nothing"], &database).await;
     terminate(&child);

@@ -8,6 +8,7 @@
 
 mod pods;
 
+mod audits;
 mod faults;
 mod histories;
 mod mended;

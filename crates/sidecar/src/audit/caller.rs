@@ -24,6 +24,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) position: Option<Token>,
+    pub(super) is_hit: bool,
     pub(super) body: Bytes,
 }
 
@@ -81,14 +82,18 @@ async fn exchange(
     let answer = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status().as_u16();
-        let position = answer
-            .headers()
-            .get("neverstale-position")
-            .and_then(|token| token.to_str().ok()?.parse().ok());
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let position = header("neverstale-position").and_then(|token| token.parse().ok());
+        let is_hit = header("cache-status").is_some_and(|status| status.contains("; hit"));
         let body = answer.into_body().collect().await?.to_bytes();
         // Without a sender the connection ends, and with it the other half of this pair.
         drop(sender);
-        anyhow::Ok(Answer { status, position, body })
+        anyhow::Ok(Answer {
+            status,
+            position,
+            is_hit,
+            body,
+        })
     };
     let (answer, _ended) = tokio::join!(answer, connection);
     answer

@@ -147,7 +147,6 @@ pub(super) fn cache(
     }))
 }
 
-/// Starts the `admin` listener, so that probes are answered before the first read is.
 /// What the admin listener shows once the schema is known.
 pub(super) fn shown(
     process: &Process,
