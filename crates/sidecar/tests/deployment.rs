@@ -233,7 +233,16 @@ async fn an_audit_of_a_running_sidecar_finds_every_answer_right() {
             "{report}"
         );
     }
-    let words = ["audit", "--sidecar", &address, "--users", "2", "--rate", "500", "--json"];
+    let words = [
+        "audit",
+        "--sidecar",
+        &address,
+        "--users",
+        "2",
+        "--rate",
+        "500",
+        "--json",
+    ];
     let report = expect(0, &[words.as_slice(), &["--for", "1s"]].concat(), &database).await;
     let report: serde_json::Value = serde_json::from_str(&report).expect("a report");
     let count = |name: &str| report[name].as_u64().expect("a count");

@@ -1,9 +1,10 @@
-//! Compares what the documents say with what is in the tree: crates and their arrows, paths, options, metrics.
+//! Compares what the documents say with what is in the tree: crates and their arrows, paths, options, metrics, promises.
 //!
 //! A document that describes what is not there is worse than none. What only a person can judge (length) is a hint and fails nothing.
 
 mod crates;
 mod markdown;
+mod promises;
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,15 +14,17 @@ use neverstale_testkit::workspace;
 /// Above this many lines a file deserves a look for a second idea.
 const LINES_HINT: usize = 350;
 
-/// Runs all comparisons and reports every difference at once; with `write`, writes the crate table first.
+/// Runs all comparisons and reports every difference at once; with `write`, writes first what can be written: the crate table, and promises into tests.
 pub(crate) fn run(write: bool) -> Result<()> {
     let tree = Tree::read()?;
     let packages = crates::packages(&crate::cargo::metadata()?)?;
     if write {
         crates::write_table(&packages)?;
+        promises::write(&tree)?;
     }
     let mut problems = crates::check(&packages);
     problems.extend(markdown::check(&tree, &packages));
+    problems.extend(promises::check(&tree));
     for (path, lines) in tree.long_files() {
         println!("hint: {path} has {lines} lines; look for the second idea in it");
     }

@@ -56,6 +56,8 @@ async fn open_webui_012_is_never_stale_without_leases() {
     tell(Application::OpenWebUi012, 0).await.unwrap();
 }
 
+/// P3. Every path shows the change. An answer that depends on a row in whatever way (by id, by e-mail old or new,
+/// through a group, a parent group, a default, the absence of a row) is new with the same commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_webui_012_is_never_stale_with_leases() {
     tell(Application::OpenWebUi012, 50).await.unwrap();

@@ -55,6 +55,7 @@ async fn without_an_installation_it_lives_says_why_and_becomes_ready_when_there_
     assert_eq!(sidecar.get("/v1/users/u2").await.unwrap().status, 200);
 }
 
+/// F12. the process is told to end: it stops being ready at once, finishes what is under way, and exits with 0.
 #[tokio::test]
 async fn sigterm_takes_readiness_away_at_once_and_answers_what_is_under_way() {
     let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])
@@ -183,6 +184,8 @@ async fn a_changed_file_of_tokens_counts_without_a_restart() {
     assert_eq!(status("new").await.unwrap(), 200);
 }
 
+/// P20. A restart of a sidecar is not a cold start. What the sidecars left in Redis stays usable as far back as the log
+/// reaches.
 #[tokio::test]
 async fn a_restart_is_not_a_cold_start() {
     let house = Plan::of(Application::OpenWebUi012)

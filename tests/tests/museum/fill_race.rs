@@ -35,6 +35,8 @@ async fn a_naive_cache_keeps_what_was_read_before_the_write() {
     );
 }
 
+/// P15. What was joined is judged. Reads of one key share one question to Postgres, but a read takes another's answer
+/// only if it is good enough for its own level and its own beginning.
 #[tokio::test]
 async fn ours_keeps_it_too_and_serves_it_to_nobody() {
     for lease_ms in [0, 50] {

@@ -48,6 +48,9 @@ async fn a_restart_of_postgres_is_survived() {
     assert_eq!(first_good_read(&pod).await, 1);
 }
 
+/// P9. The staleness bound is kept. A `minimize-latency` answer is never older than the bound
+/// (`feed.staleness_bound_ms`), counted from before the question that last confirmed it. When the bound can't be kept
+/// without a question, the question is asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_that_allows_it_is_answered_within_the_bound_while_postgres_is_away() {
     let postgres = Postgres::start(PostgresVersion::from_environment(), &[]).await.unwrap();
@@ -60,6 +63,9 @@ async fn a_read_that_allows_it_is_answered_within_the_bound_while_postgres_is_aw
     assert_eq!(weaker.kept, Level::MinimizeLatency, "and it says so");
 }
 
+/// P4. An error, never an old value. A sidecar that can't keep the level answers 503 with `Retry-After`, or 504 when
+/// the request's deadline comes first. Only a request that itself allowed a weaker level gets one, and the answer says
+/// so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_postgres_means_errors_not_old_answers() {
     let postgres = Postgres::start(PostgresVersion::from_environment(), &[]).await.unwrap();
@@ -156,6 +162,9 @@ async fn a_cut_a_reset_and_a_half_open_network_are_survived() {
     }
 }
 
+/// P13. A new incarnation forgets everything. A crash, a restart, a failover, a restore, a rewind, a switch of the
+/// server behind an open connection: the next fence notices, and from then on nothing that was learnt before is served,
+/// at any level, from any tier.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promoted_standby_is_another_incarnation() {
     let settings = [("wal_level", "replica"), ("max_wal_senders", "5")];
@@ -200,6 +209,8 @@ async fn a_promoted_standby_is_another_incarnation() {
     assert_eq!(first_good_read(&pod).await, 8);
 }
 
+/// P6. Messages decide nothing. A notification or broadcast may be lost, late, repeated, reordered, damaged or forged.
+/// Reads that begin afterwards are as fresh as ever; messages only make it cheaper.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_bell_costs_promptness_and_nothing_else() {
     let world = World::with_lease(0).await;

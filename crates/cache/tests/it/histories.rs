@@ -203,7 +203,13 @@ async fn lowering_the_lease_never_leaves_a_longer_one_behind() {
     lowering.await.unwrap().unwrap();
 }
 
-/// [5] The commit wait is slept in slices, one more than the wait, so that one step of the wall clock can't cut it short.
+/// [5] The commit wait is slept in slices, one more than the wait, so that one step of the wall clock can't cut it
+/// short.
+///
+/// L2. With leases, a watched commit waits. It waits the commit wait, which is never shorter than the lease, while
+/// holding its row locks: one row can change only about (1 s ÷ commit wait) times a second, ten autocommitted changes
+/// take ten waits, and a logical-replication apply worker passes one watched transaction per wait. With a lease of 0 no
+/// commit waits and every `fully-consistent` read takes a fence.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commit_wait_is_longer_than_the_lease_by_one_slice() {
     let world = World::with_lease(200).await;
@@ -213,6 +219,9 @@ async fn the_commit_wait_is_longer_than_the_lease_by_one_slice() {
 }
 
 /// [8] What reaches no trigger changes the trigger epoch, and with it the incarnation.
+///
+/// F6. triggers are dropped, disabled or changed; a table is swapped by rename; a partition is attached, detached or
+/// emptied: at the next fence a new incarnation, then uncached answers until `neverstale verify` is green.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_swapped_by_rename_is_never_served_from_cache() {
     let world = World::with_lease(20).await;
@@ -286,6 +295,8 @@ async fn a_watched_table_that_is_dropped_takes_no_other_view_along() {
 }
 
 /// [9] Only the primary may answer: a standby can be ahead of it and behind it.
+///
+/// F7. a standby or a wrong server answers: its statement fails or names another incarnation; its answer is not used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_answers_nothing() {
     let postgres = own_server(&[("wal_level", "replica"), ("max_wal_senders", "5")]).await;
@@ -382,6 +393,8 @@ async fn an_intent_that_is_drawn_and_not_locked_yet_is_not_settled() {
 }
 
 /// [13] Gaps in positions mean nothing, so only `pruned_to` tells that rows are gone.
+///
+/// F8. the log was pruned further than this sidecar had read: everything older is void; the sidecar goes on, cold.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_pruned_past_a_sleeping_pod_leaves_it_cold_not_stale() {
     let world = World::with_lease(0).await;
@@ -433,6 +446,9 @@ async fn a_session_that_lost_its_settings_can_not_answer() {
 }
 
 /// [16] A changed key publishes the old one and the new one.
+///
+/// P11. "There is none" is an answer too. A 404 is kept, tagged and judged like any other entry: it ends with the
+/// commit that makes the thing exist.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_key_is_gone_under_its_old_name_and_there_under_its_new_one() {
     let world = World::with_lease(20).await;

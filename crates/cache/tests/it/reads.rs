@@ -12,6 +12,9 @@ use crate::pods::{self, World};
 use neverstale_cache::{Level, Source};
 use neverstale_lifecycle::Clock;
 
+/// P1. Reads are linearizable. When the writer of a watched row has been told that the commit is done, or when somebody
+/// has seen its effect on the primary or in an answer of any sidecar, every `fully-consistent` read that begins after
+/// that, on whichever sidecar, shows the change or something newer.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_very_next_read_on_every_pod_shows_an_acknowledged_write() {
     for lease_ms in [0, 20] {
@@ -173,8 +176,11 @@ async fn a_token_carries_a_callers_own_writes_to_another_pod() {
     }
 }
 
-/// P7, P12: the instant is reckoned by the database's clock, in the statement that gave the answer, and counted on clocks that nobody
-/// sets.
+/// P7, P12: the instant is reckoned by the database's clock, in the statement that gave the answer, and counted on
+/// clocks that nobody sets.
+///
+/// P7. Clocks need not agree. No clock of one machine is compared with a clock of another. A lease counts time on two
+/// clocks of the sidecar's own machine, and ends by whichever gets there first, with a margin of a fifth.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_of_the_sidecars_wall_clock_neither_ends_nor_lengthens_an_answer_that_expires() {
     let world = World::with_lease(0).await;
@@ -202,6 +208,8 @@ async fn a_step_of_the_sidecars_wall_clock_neither_ends_nor_lengthens_an_answer_
     );
 }
 
+/// P12. What time changes, time ends. An answer that holds only until an instant (an expiring API key) is gone when the
+/// instant has come, without any write, and is never kept longer for having been cached.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_expires_is_gone_when_its_time_has_come_without_any_write() {
     let world = World::with_lease(100).await;
@@ -261,6 +269,9 @@ async fn dropped_triggers_mean_uncached_reads_until_they_are_back() {
     assert_eq!(pod.version("p1").await, 200);
 }
 
+/// P16. One busy key costs nobody else. While a commit is on its way, the lease excepts the tags of that commit; reads
+/// of everything else rest on the lease as before. A transaction with more than 64 tags is excepted as a whole: it
+/// costs all their lease, for as long as it is on its way.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_busy_key_does_not_cost_the_others_their_lease() {
     let world = World::with_lease(100).await;

@@ -56,6 +56,9 @@ async fn a_pod_that_starts_finds_what_others_left_in_l2() {
     assert_eq!(found.source, Source::L2, "the log reaches back to before the value");
 }
 
+/// P5. Redis decides nothing. Absent, slow, restarted, emptied, partitioned, full of garbage, lying, or answering with
+/// somebody else's value: it can cost time within a small budget, and hits. It can't make an answer old, and it can't
+/// put an older value over a newer one.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_may_be_flushed_paused_killed_and_full_of_garbage() {
     let world = World::with_lease(20).await;

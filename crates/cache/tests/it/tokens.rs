@@ -11,8 +11,15 @@ use crate::pods::{World, version};
 /// Commits wait longer than this; a lease lasts for four fifths of it.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// While a lease excepts a change, what else is read rests on the state before it, and so does the token of such an answer. A token that was
-/// asked for by itself rests on a fence.
+/// While a lease excepts a change, what else is read rests on the state before it, and so does the token of such an
+/// answer. A token that was asked for by itself rests on a fence.
+///
+/// P8. A token carries what its answer showed. A read at `at-least-as-fresh` shows, on any sidecar, at least what the
+/// answer showed that the token came with, and what that answer's own token carried. The token of `GET /v1/position`
+/// carries every commit that anybody could have known of when it was asked for; take one to carry a write of your own.
+/// (The token of an answer about something else need not: while a lease excepts your change, everything else is still
+/// answered from the state before it.) A token of another incarnation makes the read `fully-consistent`. A token that
+/// is still ahead after one fence is refused; no read waits for a position that may never come.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_token_of_an_answer_carries_what_it_showed_and_one_that_was_asked_for_everything() {
     let world = World::with_lease(LEASE.as_millis() as u32).await;

@@ -6,6 +6,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::app::{App, column, options};
 
+/// L9. Migrations of watched columns need a pause. Postgres refuses to change the type of a watched column or to drop
+/// it while our triggers name it. `neverstale suspend` before and `neverstale resume` after; reads go on meanwhile,
+/// uncached.
 #[tokio::test]
 async fn a_watched_column_cannot_change_its_type_until_suspended() -> Result<()> {
     let app = App::installed().await?;

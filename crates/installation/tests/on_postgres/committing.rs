@@ -249,6 +249,9 @@ async fn tags_that_another_deferred_trigger_adds_are_published() -> Result<()> {
     Ok(())
 }
 
+/// P18. A writer never hangs on us. Taking its turn has a time limit: a watched commit may fail, in the way that any
+/// commit may fail on a lock timeout, and the application's retry applies. A change of the application's schema makes
+/// no write fail in our triggers.
 #[tokio::test]
 async fn a_commit_that_cannot_have_the_order_lock_fails_and_leaves_nothing() -> Result<()> {
     // [18]: a cancel works while it waits, as the lock timeout does.
@@ -304,6 +307,7 @@ async fn a_writer_without_rights_on_the_schema_can_write() -> Result<()> {
     Ok(())
 }
 
+/// L8. No two-phase commit on watched tables. Postgres refuses `PREPARE TRANSACTION` after a `NOTIFY`.
 #[tokio::test]
 async fn two_phase_commit_of_a_watched_row_is_refused() -> Result<()> {
     // [22]

@@ -216,6 +216,9 @@ async fn another_flavour_takes_the_place_of_the_one_before() -> Result<()> {
     Ok(())
 }
 
+/// L10. Some tables can't be watched. Inheritance parents, views, foreign tables, partitioned tables with foreign
+/// partitions; and as keys of tags columns other than text, varchar, uuid and integers with a deterministic collation.
+/// `install` refuses them by name.
 #[tokio::test]
 async fn what_no_trigger_can_watch_is_refused_with_its_name() -> Result<()> {
     let app = App::start().await?;

@@ -81,6 +81,9 @@ fn sha256_tag(key: &str) -> String {
         .fold("api_key.key:".to_owned(), |tag, byte| format!("{tag}{byte:02x}"))
 }
 
+/// P19. Columns that are not watched cost nothing that can be measured. An update that touches no watched column
+/// publishes nothing, waits for nothing and enters no function of ours. (A table that has a `BEFORE UPDATE` trigger of
+/// its own pays for comparing two rows.)
 #[tokio::test]
 async fn noise_publishes_nothing_and_takes_no_position() -> Result<()> {
     let app = App::installed().await?;
@@ -202,6 +205,9 @@ async fn equal_values_with_another_image_are_published() -> Result<()> {
     Ok(())
 }
 
+/// P2. It does not matter who writes, or how. The application, `psql`, a tool that edits tables, a migration, a bulk
+/// update, `COPY`, `MERGE`, a cascade, `TRUNCATE`, a session under `session_replication_role = replica`, a
+/// logical-replication worker: all count alike.
 #[tokio::test]
 async fn every_way_of_writing_is_published() -> Result<()> {
     // [8]

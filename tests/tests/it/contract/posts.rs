@@ -83,6 +83,9 @@ async fn a_batch_that_asks_for_a_secret_without_a_token_is_refused_as_a_whole() 
 }
 
 /// P10 at the size of a house: two rows that are always written together are never seen apart.
+///
+/// P10. A batch is one state. All answers of one batch show the same state of the database, the one its token names,
+/// even while writers change several of the rows together. A batch comes to an end under steady writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_change_together_are_never_apart_in_a_batch() {
     let house = Plan::of(Application::OpenWebUi012)

@@ -46,6 +46,8 @@ async fn any(lines: &mut EventLines) -> Result<Event> {
     }
 }
 
+/// P21. Events tell what they miss. The stream of `GET /v1/events` names every watched commit once and in order; where
+/// it can't, it says `gap` or `incarnation` instead of leaving something out.
 #[tokio::test]
 async fn every_watched_commit_is_told_once_in_order_and_a_caller_goes_on_where_it_was() {
     for application in Application::ALL {

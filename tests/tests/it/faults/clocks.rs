@@ -69,6 +69,8 @@ async fn a_step_of_the_databases_wall_clock_shortens_no_commit_wait_below_the_le
     }
 }
 
+/// F9. the wall clock of the database's machine is stepped: none on what reads show; a step back may hold up commits
+/// that are waiting, by the length of the step.
 #[tokio::test]
 async fn a_step_back_delays_the_commits_that_wait_by_the_step_and_changes_no_answer() {
     let (house, clock, _postgres) = by_a_clock().await;

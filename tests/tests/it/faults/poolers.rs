@@ -65,6 +65,9 @@ async fn behind_a_pool_in_session_mode_everything_works() {
     .unwrap();
 }
 
+/// L11. No pooler in transaction mode in between. A sidecar needs its own sessions (direct, or pooled per session) for
+/// fences, fills and `LISTEN`. A session that lost its settings gives no usable answer: reads fail, they do not go
+/// wrong.
 #[tokio::test]
 async fn behind_a_pool_in_transaction_mode_doctor_says_so_and_no_read_is_old() {
     let (house, _pooler) = behind("transaction").await;

@@ -58,6 +58,11 @@ async fn promote(writer: &Client, role: &str) {
 }
 
 /// F4: 503 while nobody answers, then a new incarnation, everything cold; and nobody needs to do anything.
+///
+/// P22. Recovery needs nobody. When the cause of a fault is gone, sidecars find back by themselves within two seconds.
+///
+/// F4. a backend is killed; Postgres crashes, is restarted, fails over, is restored, or its log table is emptied: 503
+/// while nobody answers; then a new incarnation, everything cold.
 #[tokio::test]
 async fn a_restart_and_a_crash_of_postgres_are_survived_without_help() {
     let postgres = own(&[]).await;
@@ -178,6 +183,10 @@ async fn a_full_server_costs_those_inside_nothing_and_lets_the_others_in_again()
 }
 
 /// F6: uncached until the installation is whole again, and readiness says why.
+///
+/// P14. Broken triggers show. When a trigger of a watched table is dropped, disabled, replaced or added, or a table is
+/// swapped, the next fence notices. Until the installation is whole again answers come straight from Postgres, nothing
+/// is cached, and `/readyz` says what is missing and what to do.
 #[tokio::test]
 async fn dropped_disabled_and_suspended_triggers_show_and_reads_stay_right() {
     for application in Application::ALL {

@@ -10,6 +10,9 @@ use super::{RECOVERY, recovered};
 use crate::house::{House, Plan, role, until};
 
 /// F3: its lease is over when it wakes.
+///
+/// F3. a sidecar is paused (SIGSTOP, suspended guest): none: its lease is over when it wakes, and the first reads take
+/// a fence.
 #[tokio::test]
 async fn a_sidecar_stopped_for_longer_than_its_lease_wakes_up_fresh() {
     for application in Application::ALL {
@@ -40,6 +43,9 @@ async fn a_sidecar_stopped_for_longer_than_its_lease_wakes_up_fresh() {
 }
 
 /// The same, stopped in the very middle of its lease and woken before its end: the commit has waited instead.
+///
+/// P17. No sidecar holds up a writer. A watched commit waits the commit wait and takes its turn; it never waits for a
+/// sidecar, however many there are, paused, dead or cut off.
 #[tokio::test]
 async fn a_sidecar_stopped_within_its_lease_is_outwaited_by_the_commit() {
     let house = Plan::of(Application::OpenWebUi012)
@@ -73,6 +79,10 @@ async fn relay(house: &House, among: &[usize]) -> anyhow::Result<Option<usize>> 
 }
 
 /// F1, F11: nobody but its own callers notices, and another one takes its place.
+///
+/// F1. a notification is lost; the listening session is cut; the relay is killed or paused; a broadcast is lost,
+/// repeated, reordered, damaged or forged: none on what they show; the news of a change may take until the next fence
+/// or poll.
 #[tokio::test]
 async fn a_killed_relay_is_replaced_and_costs_no_read_its_freshness() {
     let house = Plan::of(Application::OpenWebUi012).with_redis().open().await.unwrap();
@@ -140,6 +150,9 @@ async fn a_paused_relay_costs_no_read_its_freshness() {
 }
 
 /// F11: a sidecar that was killed in the middle of everything starts again as if nothing had been.
+///
+/// F11. a sidecar is killed: its own connections break; nobody else notices, but for promptness if it was the relay,
+/// until another one is.
 #[tokio::test]
 async fn a_killed_sidecar_starts_again_fresh() {
     let mut house = Plan::of(Application::OpenWebUi06)

@@ -52,6 +52,10 @@ pub(super) async fn l2_is_back(house: &House, cause_ended: Instant, what: &str) 
     );
 }
 
+/// F2. Redis is slow, restarted, emptied, partitioned, full of garbage, or mixes up its replies; Sentinels promote
+/// another server; a slot of a Cluster is on its way: a look into L2 ends as a miss when its few milliseconds are
+/// spent; after several in a row Redis is left alone for up to a second at a time; sessions whose revocation can't be
+/// looked up there are not accepted.
 #[tokio::test]
 async fn redis_paused_killed_restarted_and_emptied_costs_hits_and_nothing_else() {
     let house = Plan::of(Application::OpenWebUi012)

@@ -113,6 +113,9 @@ async fn committing(house: &House) -> anyhow::Result<Vec<i32>> {
 }
 
 /// F5: its mark goes with it, and the lease is back.
+///
+/// F5. a writer aborts, is cancelled or dies after announcing its commit: none; its locks go with it, and the others
+/// see that by the locks.
 #[tokio::test]
 async fn a_writer_killed_in_the_middle_of_its_commit_leaves_no_change_and_no_mark() {
     for application in Application::ALL {
