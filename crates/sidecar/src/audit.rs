@@ -14,14 +14,12 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
-    audit::caller::{Answer, Caller},
+    caller::{Answer, Caller},
     cli, database,
     exit::{Exit, Failure},
     flavour, output,
     settings::Settings,
 };
-
-mod caller;
 
 /// How often a path is tried while commits come in between.
 const ATTEMPTS: u32 = 8;

@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Check,
     /// Compares a running sidecar's answers with Postgres at the same position; exit code 3 if one differs
     Audit(Audit),
+    /// Watches running sidecars in the terminal: reads, hits, leases, positions, the last invalidations, and what is wrong
+    Top(Top),
     /// Prints the documentation of all settings
     Settings(SettingsDocument),
     /// Prints the documentation of all metrics
@@ -134,6 +136,19 @@ pub(crate) struct Audit {
     pub(crate) paths: Vec<String>,
     #[command(flatten)]
     pub(crate) report: Report,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The admin listeners to watch, as address and port
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:7381")]
+    pub(crate) sidecars: Vec<String>,
+    /// How often to ask
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub(crate) interval: Duration,
+    /// Asks twice, prints what it has learnt, and ends; exit code 3 if a sidecar is not ready
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 #[derive(Debug, Args)]

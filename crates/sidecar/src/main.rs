@@ -8,6 +8,7 @@ mod exit;
 mod output;
 mod settings;
 
+mod caller;
 mod database;
 mod flavour;
 mod run;
@@ -18,6 +19,7 @@ mod doctor;
 mod documents;
 mod installation;
 mod serve;
+mod top;
 
 #[cfg(feature = "mutants")]
 mod mutant;
@@ -84,6 +86,7 @@ fn with_settings(command: Command, loaded: Loaded) -> Result<Exit, Failure> {
         Command::Lease(asked) => run::briefly(&settings, installation::lease(&settings, &asked)),
         Command::Doctor(asked) => run::briefly(&settings, doctor::run(&settings, &asked)),
         Command::Audit(asked) => run::briefly(&settings, audit::run(&settings, &asked)),
+        Command::Top(asked) => run::briefly(&settings, top::run(&asked)),
         Command::Settings(_) | Command::Metrics(_) => unreachable!("they need no settings"),
     }
 }

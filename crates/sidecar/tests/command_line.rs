@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "serve",
     "install",
     "uninstall",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 13] = [
     "doctor",
     "check",
     "audit",
+    "top",
     "settings",
     "metrics",
     "openapi",

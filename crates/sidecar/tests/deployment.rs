@@ -214,6 +214,23 @@ fn serve_lives_without_a_database_and_still_ends_with_0() {
 }
 
 #[tokio::test]
+async fn top_shows_a_sidecar_that_is_well_and_one_that_is_away() {
+    let database = database().await;
+    expect(0, &["install", "--lease-ms", "0"], &database).await;
+    let (mut child, mut log) = serve(database.url());
+    let line = wait_for(&mut log, "the admin listens address=");
+    let address = line.rsplit_once('=').expect("an address").1.trim().to_owned();
+    wait_for(&mut log, "a new world begins");
+    let once = ["top", "--once", "--interval", "50ms", &address];
+    let shown = expect(0, &once, &database).await;
+    assert!(shown.contains("openwebui-0.12  1 of 1 ready"), "{shown}");
+    let shown = expect(3, &[once.as_slice(), &["127.0.0.1:1"]].concat(), &database).await;
+    assert!(shown.contains("1 of 2 ready") && shown.contains("away"), "{shown}");
+    terminate(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[tokio::test]
 async fn an_audit_of_a_running_sidecar_finds_every_answer_right() {
     let database = database().await;
     expect(0, &["install", "--lease-ms", "10"], &database).await;

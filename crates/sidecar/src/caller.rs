@@ -21,21 +21,21 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// What the sidecar answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) position: Option<Token>,
-    pub(super) is_hit: bool,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) position: Option<Token>,
+    pub(crate) is_hit: bool,
+    pub(crate) body: Bytes,
 }
 
 /// Knows where the sidecar is and which token it asks for.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     address: String,
     token: Option<String>,
 }
 
 impl Caller {
-    pub(super) fn new(address: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn new(address: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
         let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
         let token = token_file.map(read).transpose().map_err(Failure::usage)?;
         Ok(Self {
@@ -44,8 +44,8 @@ impl Caller {
         })
     }
 
-    /// Reads one path, fully consistent.
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+    /// Asks for one path; the api listener answers fully consistent.
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
         let answered = timeout(LIMIT, self.ask(path))
             .await
             .unwrap_or_else(|_| Err(anyhow!("no answer within {LIMIT:?}")));
