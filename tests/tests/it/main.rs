@@ -21,3 +21,4 @@ mod jepsen;
 mod process;
 mod projections;
 mod renewal;
+mod rollout;

@@ -57,8 +57,6 @@ async fn promote(writer: &Client, role: &str) {
         .unwrap();
 }
 
-/// F4: 503 while nobody answers, then a new incarnation, everything cold; and nobody needs to do anything.
-///
 /// P22. Recovery needs nobody. When the cause of a fault is gone, sidecars find back by themselves within two seconds.
 ///
 /// F4. a backend is killed; Postgres crashes, is restarted, fails over, is restored, or its log table is emptied: 503

@@ -9,8 +9,6 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{RECOVERY, recovered};
 use crate::house::{House, Plan, role, until};
 
-/// F3: its lease is over when it wakes.
-///
 /// F3. a sidecar is paused (SIGSTOP, suspended guest): none: its lease is over when it wakes, and the first reads take
 /// a fence.
 #[tokio::test]
@@ -149,8 +147,6 @@ async fn a_paused_relay_costs_no_read_its_freshness() {
     assert_eq!(house.role(first, "u2").await.unwrap(), "user");
 }
 
-/// F11: a sidecar that was killed in the middle of everything starts again as if nothing had been.
-///
 /// F11. a sidecar is killed: its own connections break; nobody else notices, but for promptness if it was the relay,
 /// until another one is.
 #[tokio::test]

@@ -49,8 +49,6 @@ async fn refuses_at_once(sidecar: &Sidecar) {
     }
 }
 
-/// F10: a read at the default deadline is refused with 503 before that passes, and everyone after it at once.
-///
 /// F10. the primary is out of reach for the sidecar: reads rest on the lease while it lasts and then fail with 503,
 /// after `feed.fence_patience_ms` where the primary hangs or the network swallows bytes, and at once while that is
 /// known; `minimize-latency` goes on within its bound.

@@ -112,8 +112,6 @@ async fn committing(house: &House) -> anyhow::Result<Vec<i32>> {
         .collect())
 }
 
-/// F5: its mark goes with it, and the lease is back.
-///
 /// F5. a writer aborts, is cancelled or dies after announcing its commit: none; its locks go with it, and the others
 /// see that by the locks.
 #[tokio::test]
