@@ -16,6 +16,9 @@ use crate::{
     server::Server,
 };
 
+/// What is about HTTP, and so needs no other PostgreSQL, and takes long.
+const HTTP_ALONE: &str = "test(/^fuzz::/)";
+
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -69,7 +72,7 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
         if !whole {
             // The same selection of packages as before, so that nothing is built again.
             let set: Vec<String> = packages.iter().map(|package| format!("package({package})")).collect();
-            command.arg("-E").arg(set.join(" + "));
+            command.arg("-E").arg(format!("({}) - {HTTP_ALONE}", set.join(" + ")));
         }
         command.args(filter);
         commands.push(command);
