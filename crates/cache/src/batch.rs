@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use neverstale_changefeed::Serving;
-use neverstale_coherence::{BatchVerdict, Entitlement, batch_target, judge_batch};
+use neverstale_changefeed::{Serving, Standing};
+use neverstale_coherence::{BatchVerdict, Entitlement, Position, Stamp, batch_target, judge_batch};
 use neverstale_flavour::Read;
 use neverstale_postgres::Statements;
 use neverstale_telemetry::BatchRounds;
@@ -17,6 +17,29 @@ use crate::{BatchAnswer, Cache, Entry, Level, ReadError, cache::Look, entitle::E
 const ROUNDS: usize = 2;
 
 impl Cache {
+    /// Answers several reads from L1, from one state, without waiting for anything, or not at all.
+    ///
+    /// `keys` are canonical paths with their queries, as for [`Cache::hit`]. Costs one entitlement for all of them.
+    pub fn hit_all<'k>(&self, keys: impl IntoIterator<Item = &'k str>, level: Level) -> Option<BatchAnswer> {
+        let standing = self.feed.standing();
+        let Standing::Serving(serving) = &**standing else {
+            return None;
+        };
+        let entitlement = self.entitled_now(serving, level)?;
+        let look = |key: &'k str| match self.look_into_l1(serving, &entitlement, key) {
+            Look::Valid(entry) => Some(entry),
+            Look::NeedsFence | Look::Nothing => None,
+        };
+        let entries: Vec<_> = keys.into_iter().map(look).collect::<Option<_>>()?;
+        match self.judged(serving, &entries)? {
+            BatchVerdict::OneState(position) => {
+                self.metrics.batch_rounds_total[BatchRounds::One].inc();
+                Some(one_state(serving, entries, position, level))
+            }
+            BatchVerdict::Refill(_) | BatchVerdict::NotYet => None,
+        }
+    }
+
     /// Answers several reads from one state.
     ///
     /// # Errors
@@ -40,11 +63,7 @@ impl Cache {
                 Some(BatchVerdict::OneState(position)) => {
                     let rounds = if round == 1 { BatchRounds::One } else { BatchRounds::Two };
                     self.metrics.batch_rounds_total[rounds].inc();
-                    let token = Token {
-                        incarnation: serving.world.incarnation(),
-                        position,
-                    };
-                    return Ok(BatchAnswer { entries, token, kept });
+                    return Ok(one_state(&serving, entries, position, kept));
                 }
                 Some(BatchVerdict::Refill(failing)) if round < ROUNDS => {
                     let fills = failing
@@ -68,30 +87,37 @@ impl Cache {
         reads: &[Read],
         deadline: Instant,
     ) -> Result<Option<(Arc<Serving>, Vec<Arc<Entry>>)>, ReadError> {
-        let needs_fence =
-            |read: &Read| matches!(self.look_into_l1(&serving, &entitlement, &read.key), Look::NeedsFence);
-        if reads.iter().any(needs_fence) {
+        let look = |entitlement: &Entitlement| -> Vec<Look> {
+            let look = |read: &Read| self.look_into_l1(&serving, entitlement, &read.key);
+            reads.iter().map(look).collect()
+        };
+        let mut looks = look(&entitlement);
+        if looks.iter().any(|look| matches!(look, Look::NeedsFence)) {
             let (fenced, fresh) = self.feed.fence(deadline).await?;
             if !Arc::ptr_eq(&fenced, &serving) {
                 return Ok(None);
             }
             entitlement = fresh;
+            looks = look(&entitlement);
         }
-        let entitlement = &entitlement;
-        let serving_ref = &serving;
-        let each = reads.iter().map(|read| async move {
-            match self.look_into_l1(serving_ref, entitlement, &read.key) {
-                Look::Valid(entry) => Ok(entry),
-                _ => match self.look_into_l2(serving_ref, entitlement, read).await {
-                    Some(entry) => Ok(entry),
-                    None => self
-                        .fill(serving_ref, entitlement, read, deadline)
-                        .await
-                        .map(|(entry, _)| entry),
-                },
-            }
+        let (serving_ref, entitlement) = (&serving, &entitlement);
+        let missing = looks
+            .iter()
+            .zip(reads)
+            .filter(|(look, _)| !matches!(look, Look::Valid(_)))
+            .map(|(_, read)| async move {
+                if let Some(entry) = self.look_into_l2(serving_ref, entitlement, read).await {
+                    return Ok(entry);
+                }
+                let filled = self.fill(serving_ref, entitlement, read, deadline).await;
+                filled.map(|(entry, _)| entry)
+            });
+        let mut found = try_join_all(missing).await?.into_iter();
+        let entries = looks.into_iter().map(|look| match look {
+            Look::Valid(entry) => entry,
+            Look::NeedsFence | Look::Nothing => found.next().expect("one for each that L1 lacked"),
         });
-        let entries = try_join_all(each).await?;
+        let entries = entries.collect();
         Ok(Some((serving, entries)))
     }
 
@@ -103,21 +129,24 @@ impl Cache {
         entries: &[Arc<Entry>],
         deadline: Instant,
     ) -> Result<Option<BatchVerdict>, ReadError> {
-        let stamps = || entries.iter().map(|entry| &entry.stamp);
-        if stamps().any(|stamp| stamp.incarnation != serving.world.incarnation()) {
-            return Ok(None);
+        let verdict = self.judged(serving, entries);
+        if verdict != Some(BatchVerdict::NotYet) {
+            return Ok(verdict);
         }
-        let target = batch_target(&serving.world, stamps());
-        if serving.world.applied() < target {
-            self.feed.look();
-            self.patiently(deadline, serving.reached(target)).await?;
+        let target = batch_target(&serving.world, stamps(entries));
+        self.feed.look();
+        self.patiently(deadline, serving.reached(target)).await?;
+        Ok(self.judged(serving, entries))
+    }
+
+    /// Judges all entries as they are; no verdict when one is of another incarnation.
+    fn judged(&self, serving: &Serving, entries: &[Arc<Entry>]) -> Option<BatchVerdict> {
+        if stamps(entries).any(|stamp| stamp.incarnation != serving.world.incarnation()) {
+            return None;
         }
-        Ok(Some(judge_batch(
-            &serving.world,
-            target,
-            stamps(),
-            self.feed.clock().now(),
-        )))
+        let target = batch_target(&serving.world, stamps(entries));
+        let now = self.feed.clock().now();
+        Some(judge_batch(&serving.world, target, stamps(entries), now))
     }
 
     async fn refill(&self, serving: &Arc<Serving>, read: &Read, deadline: Instant) -> Result<Arc<Entry>, ReadError> {
@@ -165,4 +194,16 @@ impl Cache {
             kept: Level::FullyConsistent,
         })
     }
+}
+
+fn stamps(entries: &[Arc<Entry>]) -> impl Iterator<Item = &Stamp> {
+    entries.iter().map(|entry| &entry.stamp)
+}
+
+fn one_state(serving: &Serving, entries: Vec<Arc<Entry>>, position: Position, kept: Level) -> BatchAnswer {
+    let token = Token {
+        incarnation: serving.world.incarnation(),
+        position,
+    };
+    BatchAnswer { entries, token, kept }
 }

@@ -1,37 +1,55 @@
 //! `POST /v1/batch`: several reads, all answered from one state.
+//!
+//! All of them are first looked up in L1 by their paths as they stand, as a single read is (`hit`); only where that fails is
+//! anything routed. What the caller has already, by its ETag, is answered without its body.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::Response;
 use hyper::body::Incoming;
-use neverstale_cache::{BatchAnswer, Level};
+use neverstale_cache::{BatchAnswer, Entry, Level};
 use neverstale_flavour::{Read, Router};
 use neverstale_wire::{Problem, ProblemKind};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::{body::Body, dispatch::Call, problem::Failure, respond};
+use crate::{access::Grant, body::Body, dispatch::Call, problem::Failure, respond};
 
 /// Longer paths are refused.
 pub(crate) const PATH_CHARS_MAX: usize = 2_048;
 
+/// What the router encodes in a value too, so that a path with its default is spelled as the read's key.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Question {
-    reads: Vec<Asked>,
+struct Question<'q> {
+    #[serde(borrow)]
+    reads: Vec<Spelled<'q>>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Asked {
-    Path(String),
-    WithDefault(WithDefault),
+enum Spelled<'q> {
+    Path(#[serde(borrow)] Cow<'q, str>),
+    Object(#[serde(borrow)] Object<'q>),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct WithDefault {
-    path: String,
+struct Object<'q> {
+    #[serde(borrow)]
+    path: Cow<'q, str>,
     default: Option<serde_json::Value>,
+    #[serde(borrow, default)]
+    etag: Option<Cow<'q, str>>,
+}
+
+/// One read as it was asked: its path with its whole query, and the ETag of what the caller has.
+struct Asked<'q> {
+    path: Cow<'q, str>,
+    etag: Option<Cow<'q, str>>,
 }
 
 /// What became of one of the paths: a read, or the problem that it would be by itself.
@@ -39,123 +57,165 @@ type Routed = Result<Read, Problem>;
 
 pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Failure> {
     let body = call.body(body).await?;
-    let question = parse(&body, call.shared.settings.batch_reads_max as usize)?;
-    let routed: Vec<Routed> = question
-        .reads
-        .into_iter()
-        .map(|asked| route(&call.shared.router, asked))
-        .collect();
-    let flavour = call.shared.router.flavour();
-    let is_secret = |read: &Read| flavour.view(read.view).secret;
-    if !call.grant.secrets && routed.iter().flatten().any(is_secret) {
-        return Err(ProblemKind::SecretNeedsToken.into());
+    let asked = parse(&body, call.shared.settings.batch_reads_max as usize)?;
+    let cache = &call.shared.cache;
+    let keys = asked.iter().map(|asked| &*asked.path);
+    if let Some(hit) = cache.hit_all(keys, call.asked.level) {
+        let told = hit
+            .entries
+            .iter()
+            .map(|entry| guard(call.grant, entry.is_secret, &**entry));
+        return Ok(respond(&asked, told, &hit));
     }
+    let routed: Vec<Routed> = asked
+        .iter()
+        .map(|asked| route(&call.shared.router, &asked.path, call.grant))
+        .collect();
     let reads: Vec<Read> = routed.iter().flatten().cloned().collect();
     let answered = if reads.is_empty() {
-        let token = call.shared.cache.position(call.deadline).await?;
         BatchAnswer {
             entries: Vec::new(),
-            token,
+            token: cache.position(call.deadline).await?,
             kept: Level::FullyConsistent,
         }
     } else {
-        call.shared
-            .cache
-            .read_all(&reads, call.asked.level, call.deadline)
-            .await?
+        cache.read_all(&reads, call.asked.level, call.deadline).await?
     };
-    Ok(respond::json(write(&routed, &answered), answered.token, answered.kept))
+    let mut entries = answered.entries.iter();
+    let told = routed.iter().map(|routed| match routed {
+        Ok(_) => Ok(&**entries.next().expect("the cache answers each read")),
+        Err(problem) => Err(problem.clone()),
+    });
+    Ok(respond(&asked, told, &answered))
 }
 
-fn parse(body: &[u8], reads_max: usize) -> Result<Question, Failure> {
-    let expected =
-        || Failure::malformed("the body is not {\"reads\": [\"/v1/…\", {\"path\": \"/v1/…\", \"default\": …}, …]}");
-    let question: Question = serde_json::from_slice(body).map_err(|_| expected())?;
+fn parse(body: &[u8], reads_max: usize) -> Result<Vec<Asked<'_>>, Failure> {
+    let expected = || {
+        Failure::malformed(r#"the body is not {"reads": ["/v1/…", {"path": "/v1/…", "default": …, "etag": "…"}, …]}"#)
+    };
+    let question: Question<'_> = serde_json::from_slice(body).map_err(|_| expected())?;
     if question.reads.is_empty() || question.reads.len() > reads_max {
         return Err(Failure::malformed(format!("a batch has 1 to {reads_max} reads")));
     }
-    let is_path = |asked: &Asked| {
-        let (Asked::Path(path) | Asked::WithDefault(WithDefault { path, .. })) = asked;
-        path.starts_with("/v1/") && path.chars().count() <= PATH_CHARS_MAX
+    let is_path = |spelled: &Spelled<'_>| {
+        let (Spelled::Path(path) | Spelled::Object(Object { path, .. })) = spelled;
+        path.starts_with("/v1/") && (path.len() <= PATH_CHARS_MAX || path.chars().count() <= PATH_CHARS_MAX)
     };
     if !question.reads.iter().all(is_path) {
         return Err(Failure::malformed(format!(
             "a path does not begin with /v1/, or is longer than {PATH_CHARS_MAX} characters"
         )));
     }
-    Ok(question)
+    Ok(question.reads.into_iter().map(Asked::from).collect())
 }
 
-/// Routes one path, its default as the query parameter that it stands for.
-fn route(router: &Router, asked: Asked) -> Routed {
-    let path = match asked {
-        Asked::Path(path) | Asked::WithDefault(WithDefault { path, default: None }) => path,
-        Asked::WithDefault(WithDefault {
-            path,
-            default: Some(default),
-        }) => {
-            let separator = if path.contains('?') { '&' } else { '?' };
-            let default = default.to_string();
-            format!(
-                "{path}{separator}default={}",
-                utf8_percent_encode(&default, NON_ALPHANUMERIC)
-            )
+impl<'q> From<Spelled<'q>> for Asked<'q> {
+    /// Writes a default as the query parameter that it stands for.
+    fn from(spelled: Spelled<'q>) -> Self {
+        match spelled {
+            Spelled::Path(path) => Self { path, etag: None },
+            Spelled::Object(Object {
+                path,
+                default: None,
+                etag,
+            }) => Self { path, etag },
+            Spelled::Object(Object {
+                path,
+                default: Some(default),
+                etag,
+            }) => {
+                let separator = if path.contains('?') { '&' } else { '?' };
+                let default = default.to_string();
+                let path = format!("{path}{separator}default={}", utf8_percent_encode(&default, VALUE));
+                Self {
+                    path: path.into(),
+                    etag,
+                }
+            }
         }
-    };
-    router.route(&path).map_err(|error| Failure::from(error).problem)
+    }
 }
 
-fn write(routed: &[Routed], answered: &BatchAnswer) -> Bytes {
+fn route(router: &Router, path: &str, grant: Grant) -> Routed {
+    let read = router.route(path).map_err(|error| Failure::from(error).problem)?;
+    guard(grant, router.flavour().view(read.view).secret, read)
+}
+
+/// Secrets are for those who may have them; the other answers of the batch are for everybody.
+fn guard<T>(grant: Grant, is_secret: bool, answer: T) -> Result<T, Problem> {
+    if is_secret && !grant.secrets {
+        Err(ProblemKind::SecretNeedsToken.into())
+    } else {
+        Ok(answer)
+    }
+}
+
+fn respond<'a>(
+    asked: &[Asked<'_>],
+    told: impl Iterator<Item = Result<&'a Entry, Problem>>,
+    answered: &BatchAnswer,
+) -> Response<Body> {
+    respond::json(write(asked, told, answered), answered.token, answered.kept)
+}
+
+fn write<'a>(
+    asked: &[Asked<'_>],
+    told: impl Iterator<Item = Result<&'a Entry, Problem>>,
+    answered: &BatchAnswer,
+) -> Bytes {
     let bodies: usize = answered.entries.iter().map(|entry| entry.body.len()).sum();
-    let mut json = Vec::with_capacity(bodies + 128 * (routed.len() + 1));
+    let mut json = Vec::with_capacity(bodies + 128 * (asked.len() + 1));
     json.extend_from_slice(format!("{{\"position\":\"{}\",\"answers\":[", answered.token).as_bytes());
-    let mut entries = answered.entries.iter();
-    for (place, routed) in routed.iter().enumerate() {
+    for (place, (asked, told)) in asked.iter().zip(told).enumerate() {
         if place > 0 {
             json.push(b',');
         }
-        match routed {
-            Ok(_) => {
-                let entry = entries.next().expect("the cache answers each read");
-                if entry.is_found {
-                    push(&mut json, 200, &entry.body);
-                } else {
-                    push_problem(&mut json, &ProblemKind::NotFound.into());
-                }
-            }
-            Err(problem) => push_problem(&mut json, problem),
+        match told {
+            Ok(entry) if entry.is_found => push_entry(&mut json, entry, asked.etag.as_deref()),
+            Ok(_) => push_problem(&mut json, &ProblemKind::NotFound.into()),
+            Err(problem) => push_problem(&mut json, &problem),
         }
     }
     json.extend_from_slice(b"]}");
     json.into()
 }
 
-fn push_problem(json: &mut Vec<u8>, problem: &Problem) {
-    push(json, problem.status(), &problem.to_json());
+/// The ETag is told as the header would be, its quotes included.
+fn push_entry(json: &mut Vec<u8>, entry: &Entry, known: Option<&str>) {
+    let etag = entry.etag.as_bytes();
+    let is_known = known.is_some_and(|known| known.as_bytes() == etag);
+    let status: &[u8] = if is_known { b"304" } else { b"200" };
+    let inner = etag.strip_prefix(b"\"").and_then(|etag| etag.strip_suffix(b"\""));
+    json.extend_from_slice(b"{\"status\":");
+    json.extend_from_slice(status);
+    json.extend_from_slice(b",\"etag\":\"\\\"");
+    json.extend_from_slice(inner.expect("an ETag of ours is in quotes"));
+    json.extend_from_slice(b"\\\"\"");
+    if !is_known {
+        json.extend_from_slice(b",\"body\":");
+        json.extend_from_slice(&entry.body);
+    }
+    json.push(b'}');
 }
 
-fn push(json: &mut Vec<u8>, status: u16, body: &[u8]) {
-    json.extend_from_slice(format!("{{\"status\":{status},\"body\":").as_bytes());
-    json.extend_from_slice(body);
+fn push_problem(json: &mut Vec<u8>, problem: &Problem) {
+    json.extend_from_slice(format!("{{\"status\":{},\"body\":", problem.status()).as_bytes());
+    json.extend_from_slice(&problem.to_json());
     json.push(b'}');
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use neverstale_cache::Entry;
     use neverstale_coherence::{Incarnation, Position, Stamp};
-    use neverstale_flavour::ViewId;
     use neverstale_wire::Token;
 
     use super::*;
 
     #[test]
     fn a_batch_is_a_bounded_list_of_paths() {
-        let count = |text: &str| parse(text.as_bytes(), 2).ok().map(|question| question.reads.len());
+        let count = |text: &str| parse(text.as_bytes(), 2).ok().map(|asked| asked.len());
         assert_eq!(
-            count(r#"{"reads":["/v1/config",{"path":"/v1/x","default":null}]}"#),
+            count(r#"{"reads":["/v1/config",{"path":"/v1/x","default":null,"etag":null}]}"#),
             Some(2)
         );
         for wrong in [
@@ -164,6 +224,7 @@ mod tests {
             r#"{"reads":["/v2/a"]}"#,
             r#"{"reads":[1]}"#,
             r#"{"reads":[{"path":"/v1/a","defaults":1}]}"#,
+            r#"{"reads":[{"path":"/v1/a","etag":["x"]}]}"#,
             r#"{"reads":["/v1/a"],"level":"x"}"#,
             "[]",
             "",
@@ -175,39 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn a_default_is_spelled_as_the_key_spells_it() {
+        let body = r#"{"reads":[{"path":"/v1/a","default":{"x-y.z":[1,"ä"]}},{"path":"/v1/a?b=1","default":0}]}"#;
+        let asked = parse(body.as_bytes(), 2).unwrap();
+        assert_eq!(
+            asked[0].path,
+            "/v1/a?default=%7B%22x-y.z%22%3A%5B1%2C%22%C3%A4%22%5D%7D"
+        );
+        assert_eq!(asked[1].path, "/v1/a?b=1&default=0");
+    }
+
+    #[test]
     fn answers_come_in_the_order_asked_with_problems_in_their_places() {
-        let token = Token {
-            incarnation: Incarnation([1; 16]),
-            position: Position(7),
-        };
-        let stamp = || Stamp {
-            incarnation: token.incarnation,
-            as_of: token.position,
-            tags: Box::default(),
-            not_after: None,
-        };
-        let entry = |body: Option<&'static str>| {
-            Arc::new(Entry::new(
-                stamp(),
-                body.map(|body| Bytes::from_static(body.as_bytes())),
-                false,
-            ))
-        };
-        let read = || {
-            Ok(Read {
-                view: ViewId(0),
-                key: "k".into(),
-                params: smallvec::SmallVec::new(),
-            })
-        };
-        let routed = [read(), Err(ProblemKind::NotInThisSchema.into()), read()];
-        let answered = BatchAnswer {
-            entries: vec![entry(Some("[1]")), entry(None)],
-            token,
-            kept: Level::FullyConsistent,
-        };
-        let json: serde_json::Value = serde_json::from_slice(&write(&routed, &answered)).unwrap();
-        assert_eq!(json["position"], token.to_string());
+        let (first, absent) = (entry(Some("[1]")), entry(None));
+        let json = written(
+            &[None, None, None],
+            vec![Ok(&first), Err(ProblemKind::NotInThisSchema.into()), Ok(&absent)],
+        );
+        assert_eq!(json["position"], TOKEN.to_string());
         let statuses: Vec<_> = json["answers"]
             .as_array()
             .unwrap()
@@ -220,5 +266,55 @@ mod tests {
             json["answers"][1]["body"]["type"],
             "urn:neverstale:problem:not-in-this-schema"
         );
+    }
+
+    #[test]
+    fn what_the_caller_has_is_answered_without_its_body_and_nothing_else_is() {
+        let (found, absent) = (entry(Some("[1]")), entry(None));
+        let etag = found.etag.to_str().unwrap();
+        let of_absent = absent.etag.to_str().unwrap();
+        let json = written(
+            &[Some(etag), Some(etag.trim_matches('"')), Some("*"), Some(of_absent)],
+            vec![Ok(&found), Ok(&found), Ok(&found), Ok(&absent)],
+        );
+        let answers = &json["answers"];
+        assert_eq!(answers[0], serde_json::json!({ "status": 304, "etag": etag }));
+        for place in [1, 2] {
+            let whole = serde_json::json!({ "status": 200, "etag": etag, "body": [1] });
+            assert_eq!(answers[place], whole);
+        }
+        assert_eq!(
+            (&answers[3]["status"], &answers[3]["etag"]),
+            (&404.into(), &serde_json::Value::Null)
+        );
+    }
+
+    const TOKEN: Token = Token {
+        incarnation: Incarnation([1; 16]),
+        position: Position(7),
+    };
+
+    fn entry(body: Option<&'static str>) -> Entry {
+        let stamp = Stamp {
+            incarnation: TOKEN.incarnation,
+            as_of: TOKEN.position,
+            tags: Box::default(),
+            not_after: None,
+        };
+        Entry::new(stamp, body.map(|body| Bytes::from_static(body.as_bytes())), false)
+    }
+
+    fn written(etags: &[Option<&str>], told: Vec<Result<&Entry, Problem>>) -> serde_json::Value {
+        let asked = etags.iter().map(|etag| Asked {
+            path: "/v1/x".into(),
+            etag: etag.map(Cow::from),
+        });
+        let asked: Vec<_> = asked.collect();
+        let answered = BatchAnswer {
+            entries: Vec::new(),
+            token: TOKEN,
+            kept: Level::FullyConsistent,
+        };
+        serde_json::from_slice(&write(&asked, told.into_iter(), &answered)).unwrap()
     }
 }

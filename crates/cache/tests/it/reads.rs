@@ -11,6 +11,7 @@ use std::{
 use crate::pods::{self, World};
 use neverstale_cache::{Level, Source};
 use neverstale_lifecycle::Clock;
+use neverstale_telemetry::{FenceOutcome, FillOutcome};
 
 /// P1. Reads are linearizable. When the writer of a watched row has been told that the commit is done, or when somebody
 /// has seen its effect on the primary or in an answer of any sidecar, every `fully-consistent` read that begins after
@@ -142,11 +143,16 @@ async fn a_batch_is_one_state() {
     let mut seen = 0;
     while Instant::now() < until {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-        let batch = pod
+        let hit = pod
             .cache
-            .read_all(&reads, Level::FullyConsistent, deadline)
-            .await
-            .unwrap();
+            .hit_all(reads.iter().map(|read| &*read.key), Level::FullyConsistent);
+        let batch = match hit {
+            Some(hit) => hit,
+            None => {
+                let read = pod.cache.read_all(&reads, Level::FullyConsistent, deadline);
+                read.await.unwrap()
+            }
+        };
         let versions: Vec<_> = batch.entries.iter().map(|entry| pods::version(&entry.body)).collect();
         assert_eq!(versions[0], versions[1], "a torn batch");
         assert!(versions[0] >= seen, "a batch went back");
@@ -155,6 +161,50 @@ async fn a_batch_is_one_state() {
     stop.store(true, Ordering::Relaxed);
     writing.await.unwrap();
     assert!(seen > 5, "the writer got nowhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_valid_entries_asks_nobody_under_a_lease_and_one_fence_without() {
+    for lease_ms in [0, 500] {
+        let world = World::with_lease(lease_ms).await;
+        let pod = world.pod().await;
+        let reads: Vec<_> = (1..=20)
+            .map(|person| pod.router.route(&format!("/v1/users/p{person}")).unwrap())
+            .collect();
+        let read_all = async |pod: &pods::Pod| {
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+            let read = pod.cache.read_all(&reads, Level::FullyConsistent, deadline);
+            read.await.unwrap()
+        };
+        read_all(&pod).await;
+        let asked = |pod: &pods::Pod| {
+            let fills = pod.metrics.fills_total[FillOutcome::Ok].get();
+            (fills, pod.metrics.fences_total[FenceOutcome::Ok].get())
+        };
+        assert_eq!(asked(&pod).0, 20);
+        let keys = || reads.iter().map(|read| &*read.key);
+        if lease_ms == 0 {
+            let before = asked(&pod);
+            assert!(
+                pod.cache.hit_all(keys(), Level::FullyConsistent).is_none(),
+                "nobody has asked the primary"
+            );
+            read_all(&pod).await;
+            assert_eq!(asked(&pod), (before.0, before.1 + 1), "one fence for the whole batch");
+        } else {
+            // The lease renews itself by fences of its own, so that only the hit itself is looked at.
+            pod.until("a lease serves the batch", |pod| {
+                pod.cache.hit_all(keys(), Level::FullyConsistent).is_some()
+            })
+            .await;
+            assert_eq!(asked(&pod).0, 20);
+        }
+        assert!(
+            pod.cache
+                .hit_all(keys().chain(["/v1/users/nobody"]), Level::MinimizeLatency)
+                .is_none()
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,9 +113,9 @@ fn resolve_session() -> Value {
 }
 
 fn batch(settings: &ApiSettings) -> Value {
-    let example = json!({ "reads": ["/v1/users/u1", { "path": "/v1/users/u1/settings/rag.top_k", "default": 10 }] });
+    let example = json!({ "reads": ["/v1/users/u1", { "path": "/v1/users/u1/settings/rag.top_k", "default": 10, "etag": "\"5f3b6f0c\"" }] });
     let ok = json!({
-        "description": "Each answer as it would be by itself, all from one state.",
+        "description": "Each answer as it would be by itself, all from one state; a 304 without a body for what the caller has.",
         "headers": state_headers(),
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/BatchAnswer" } } },
     });
@@ -125,7 +125,7 @@ fn batch(settings: &ApiSettings) -> Value {
         "tags": ["reads"],
         "parameters": [refer_parameter("Consistency"), refer_parameter("Timeout")],
         "requestBody": body("BatchQuestion", &example),
-        "responses": responses(&[("200", ok)], &[&ANY, &ASKING, &["403", "413"]]),
+        "responses": responses(&[("200", ok)], &[&ANY, &ASKING, &["413"]]),
     })
 }
 

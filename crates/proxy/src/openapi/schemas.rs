@@ -57,7 +57,10 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
                     "type": "object",
                     "required": ["path"],
                     "additionalProperties": false,
-                    "properties": { "path": path, "default": { "$ref": "#/components/schemas/Json" } },
+                    "properties": { "path": path, "default": { "$ref": "#/components/schemas/Json" }, "etag": {
+                        "type": "string",
+                        "description": "The ETag of what the caller has, its quotes included: answered 304 where it is still that.",
+                    } },
                 }] },
             } },
         },
@@ -68,8 +71,12 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
                 "position": { "type": "string", "pattern": TOKEN_PATTERN },
                 "answers": { "type": "array", "items": {
                     "type": "object",
-                    "required": ["status", "body"],
-                    "properties": { "status": { "type": "integer", "enum": [200, 400, 404] }, "body": true },
+                    "required": ["status"],
+                    "properties": {
+                        "status": { "type": "integer", "enum": [200, 304, 400, 403, 404] },
+                        "etag": { "type": "string", "description": "With every 200 and 304, its quotes included." },
+                        "body": { "description": "The answer or the problem; none with 304." },
+                    },
                 } },
             },
         },
