@@ -25,7 +25,7 @@ impl Entry {
     pub fn new(stamp: Stamp, body: Option<Bytes>, is_secret: bool) -> Self {
         let is_found = body.is_some();
         let body = body.unwrap_or_default();
-        let etag = etag(&body);
+        let etag = etag_of(&body);
         Self {
             stamp,
             is_found,
@@ -41,7 +41,8 @@ impl Entry {
     }
 }
 
-fn etag(body: &[u8]) -> HeaderValue {
+/// Gives the strong validator of a body.
+pub fn etag_of(body: &[u8]) -> HeaderValue {
     let digest = digest(&SHA256, body);
     let mut text = String::with_capacity(34);
     text.push('"');

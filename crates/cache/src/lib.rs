@@ -24,7 +24,7 @@ mod audit;
 pub use answer::{Answer, BatchAnswer, Level, Source};
 pub use audit::{Audit, AuditSettings, Auditor};
 pub use cache::{Cache, CacheParts};
-pub use entry::Entry;
+pub use entry::{Entry, etag_of};
 pub use error::ReadError;
 pub use l1::L1;
 pub use l2::{L2, L2Parts};

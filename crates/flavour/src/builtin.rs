@@ -79,9 +79,13 @@ impl Flavour {
 
     /// A view's statement for an application whose tables are in `app_schema`: `app.` outside of literals, quoted names and comments becomes that schema, quoted.
     pub fn view_sql(&self, view: ViewId, app_schema: &str) -> String {
-        let schema = format!("\"{}\".", app_schema.replace('"', "\"\""));
-        replace_schema(&self.view(view).sql, &schema)
+        with_schema(&self.view(view).sql, app_schema)
     }
+}
+
+/// Puts the application's schema in the place of `app.`.
+pub(crate) fn with_schema(sql: &str, app_schema: &str) -> String {
+    replace_schema(sql, &format!("\"{}\".", app_schema.replace('"', "\"\"")))
 }
 
 fn replace_schema(sql: &str, schema: &str) -> String {

@@ -17,6 +17,7 @@
 mod functions;
 mod lineage;
 mod walk;
+pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod check;
+mod document;
 mod error;
 mod load;
 mod model;
@@ -12,8 +13,10 @@ mod path;
 mod router;
 
 pub use builtin::{PROTOCOL_VERSION, schema_fixture};
+pub use document::{Blocked, with_value};
 pub use error::{FlavourError, RouteError, UnknownOption};
 pub use model::{
-    Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule, View, ViewId,
+    Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule, View, ViewId, Write,
+    WriteParam,
 };
-pub use router::{Read, Router};
+pub use router::{Read, Router, WriteTarget, check_json};

@@ -11,6 +11,7 @@ use crate::model::{Detect, Flavour, FlavourOption, SessionRules, Setting, Table,
 
 mod raw;
 mod views;
+mod writes;
 
 impl Flavour {
     /// Parses and checks a flavour; `file` names it in errors.
@@ -79,6 +80,7 @@ impl Loader<'_> {
             })
             .collect();
         let views = self.views(&raw.view, &tables, &options)?;
+        let writes = self.writes(&raw.write, &tables, &views)?;
         let session = match raw.session {
             None => None,
             Some(session) => {
@@ -110,6 +112,7 @@ impl Loader<'_> {
             detect,
             tables,
             views,
+            writes,
             settings,
             options,
             session,

@@ -20,6 +20,8 @@ pub struct Flavour {
     pub tables: Vec<Table>,
     /// Views, in the order of the file; [`ViewId`] indexes them.
     pub views: Vec<View>,
+    /// Writes, in the order of the file.
+    pub writes: Vec<Write>,
     /// The application's compiled defaults of inheritable setting paths.
     pub settings: Vec<Setting>,
     /// Values that an operator may set for the views, with their defaults.
@@ -100,6 +102,40 @@ pub enum Param {
     Option(String),
     /// The catalogue of inheritable settings as JSON text, written `settings`: `{path: {"default": …, "secret": …}}`.
     Settings,
+}
+
+/// One kind of value that may be written, one path at a time, under a row lock.
+///
+/// All statements have the same parameters, of type `text`; what is not known yet is NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Path of the HTTP contract that takes it by `PATCH`.
+    pub path: PathPattern,
+    /// The view that gives what is written: its answer and its ETag are those of the value.
+    pub view: ViewId,
+    /// The watched table that is changed.
+    pub table: String,
+    /// What is bound to `$1`, `$2` …
+    pub params: Vec<WriteParam>,
+    /// SELECT … FOR UPDATE: a row, if there is one to change; its first column is the document, where one is changed.
+    pub lock: String,
+    /// Changes the row that was locked.
+    pub update: String,
+    /// Makes the row where there is none; without it such a write finds nothing.
+    pub insert: Option<String>,
+}
+
+/// What is bound to one parameter of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteParam {
+    /// The variable of the path with this number, written `{name}`.
+    Variable(usize),
+    /// The path that the body names.
+    Path,
+    /// The value that the body gives, JSON.
+    Value,
+    /// The document that was locked with the value at the path, JSON.
+    Document,
 }
 
 /// One inheritable setting of the application.
@@ -195,6 +231,25 @@ impl Flavour {
             )
         });
         serde_json::Value::Object(entries.collect()).to_string()
+    }
+}
+
+impl Write {
+    /// Says whether it changes a path within a document.
+    pub fn is_of_document(&self) -> bool {
+        self.params.contains(&WriteParam::Document)
+    }
+
+    /// The same write with the application's schema in the place of `app.`.
+    #[must_use]
+    pub fn in_schema(&self, app_schema: &str) -> Self {
+        let place = |sql: &String| crate::builtin::with_schema(sql, app_schema);
+        Self {
+            lock: place(&self.lock),
+            update: place(&self.update),
+            insert: self.insert.as_ref().map(place),
+            ..self.clone()
+        }
     }
 }
 

@@ -123,6 +123,7 @@ fn nothing_watched() -> Flavour {
         detect: Detect::default(),
         tables: Vec::new(),
         views: Vec::new(),
+        writes: Vec::new(),
         settings: Vec::new(),
         options: Vec::new(),
         session: None,

@@ -2,7 +2,7 @@
 //!
 //! One statement per Sync, in read committed, with qualified names; every answer carries the incarnation from its own
 //! statement, because a pooler can change servers under an open connection (PROTOCOL §4) [14]. Decides nothing about what
-//! the answers mean: that is `coherence`, and acting on it is `changefeed` and `cache`.
+//! the answers mean: that is `coherence`, and acting on it is `changefeed` and `cache`. Besides, it writes what a caller asks to.
 
 mod error;
 mod settings;
@@ -18,6 +18,7 @@ mod tag;
 mod feed;
 mod fills;
 mod listen;
+mod writes;
 
 pub use connection::{Connection, Notifications};
 pub use error::PostgresError;
@@ -28,3 +29,4 @@ pub use settings::DatabaseSettings;
 pub use sql::Statements;
 pub use tag::tag_of;
 pub use target::{Target, TargetError};
+pub use writes::{Change, WriteError, Writer, Written};

@@ -115,6 +115,11 @@ impl Target {
         self.verification = Verification::Full;
     }
 
+    /// Gives the role's name, if the URL has one.
+    pub fn user(&self) -> Option<&str> {
+        self.config.get_user()
+    }
+
     /// Gives the database's name, if the URL has one.
     pub fn database(&self) -> Option<&str> {
         self.config.get_dbname()

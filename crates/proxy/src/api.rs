@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use neverstale_cache::{Auditor, Cache};
 use neverstale_flavour::{Router, SessionRules};
 use neverstale_lifecycle::{CancellationToken, Clock, Tasks};
+use neverstale_postgres::Writer;
 use neverstale_redis::Redis;
 use neverstale_telemetry::{Listener as Label, Metrics};
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ const DRAIN_QUIET: Duration = Duration::from_secs(1);
 pub struct ApiParts {
     /// Answers reads.
     pub cache: Arc<Cache>,
+    /// Writes what callers ask to, where that is allowed.
+    pub writer: Writer,
     /// Finds the views.
     pub router: Arc<Router>,
     /// Is offered answers from cache.
@@ -105,6 +108,7 @@ impl Api {
             is_draining: listener.is_draining(),
             drain: listener.drain_begun(),
             cache: parts.cache,
+            writer: parts.writer,
             router: parts.router,
             auditor: parts.auditor,
             metrics: parts.metrics,

@@ -1,4 +1,4 @@
-//! `If-None-Match` (RFC 9110 §13.1.2): whether the caller already has what would be answered.
+//! `If-None-Match` (RFC 9110 §13.1.2): whether the caller already has what would be answered; and `If-Match` (§13.1.1) of writes.
 
 use http::{HeaderMap, HeaderValue, header::IF_NONE_MATCH};
 
@@ -10,21 +10,28 @@ pub(crate) fn has_already(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .any(|value| matches(value.as_bytes(), etag.as_bytes()))
 }
 
+/// Says whether one of the validators of `If-Match` headers is `etag`, by strong comparison.
+pub(crate) fn has_exactly(lists: &[HeaderValue], etag: &HeaderValue) -> bool {
+    lists.iter().any(|list| names(list.as_bytes(), etag.as_bytes(), false))
+}
+
 fn matches(list: &[u8], etag: &[u8]) -> bool {
-    if list.trim_ascii() == b"*" {
-        return true;
-    }
+    list.trim_ascii() == b"*" || names(list, etag, true)
+}
+
+fn names(list: &[u8], etag: &[u8], is_weak_enough: bool) -> bool {
     let mut rest = list;
     loop {
         rest = rest.trim_ascii_start();
-        let opaque = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let weak = rest.strip_prefix(b"W/");
+        let opaque = weak.unwrap_or(rest);
         let Some(inner) = opaque.strip_prefix(b"\"") else {
             return false;
         };
         let Some(length) = inner.iter().position(|byte| *byte == b'"') else {
             return false;
         };
-        if &opaque[..length + 2] == etag {
+        if &opaque[..length + 2] == etag && (weak.is_none() || is_weak_enough) {
             return true;
         }
         match inner[length + 1..].trim_ascii_start().strip_prefix(b",") {

@@ -24,6 +24,7 @@ use crate::{
     problem::Failure,
     respond, sessions,
     shared::Shared,
+    writes,
 };
 
 /// A longer path with its query is refused; no key is longer than a quarter of it.
@@ -33,6 +34,7 @@ pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
+const GET_OR_PATCH: &str = "GET, HEAD, PATCH";
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ enum Endpoint {
     Contract,
     /// Whatever the flavour's router makes of it.
     Read,
+    /// A write that the flavour takes there.
+    Write,
 }
 
 impl Endpoint {
@@ -65,6 +69,7 @@ impl Endpoint {
         match self {
             Self::Batch | Self::ApiKeys | Self::Sessions => POST,
             Self::Position | Self::Events | Self::Contract | Self::Read => GET,
+            Self::Write => GET_OR_PATCH,
         }
     }
 }
@@ -92,7 +97,10 @@ pub(crate) async fn dispatch(
     let grant = shared.access.judge(peer, head.headers.get(header::AUTHORIZATION))?;
     let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let endpoint = Endpoint::of(path);
+    let endpoint = match Endpoint::of(path) {
+        Endpoint::Read if head.method == Method::PATCH && shared.router.write(path).is_some() => Endpoint::Write,
+        endpoint => endpoint,
+    };
     check_method(shared, endpoint, &head.method, target)?;
     let asked = Asked::read(&head.headers)?;
     let deadline = shared.deadline(asked.timeout_ms);
@@ -115,6 +123,7 @@ pub(crate) async fn dispatch(
         Endpoint::Position => position(&call).await,
         Endpoint::Contract => Ok(contract(&call)),
         Endpoint::Read => read(&call, target).await,
+        Endpoint::Write => Box::pin(writes::answer(&call, path, body)).await,
         Endpoint::Batch => batch::answer(&call, body).await,
         Endpoint::ApiKeys => api_keys::resolve(&call, body).await,
         Endpoint::Sessions => Box::pin(sessions::resolve(&call, body)).await,
@@ -140,13 +149,17 @@ fn check_size(head: &Parts) -> Result<(), Failure> {
 
 fn check_method(shared: &Shared, endpoint: Endpoint, method: &Method, target: &str) -> Result<(), Failure> {
     let allowed = endpoint.methods();
-    let is_allowed = if allowed == POST {
-        method == Method::POST
-    } else {
-        matches!(*method, Method::GET | Method::HEAD)
+    let is_allowed = match endpoint {
+        Endpoint::Write => true,
+        _ if allowed == POST => method == Method::POST,
+        _ => matches!(*method, Method::GET | Method::HEAD),
     };
     if is_allowed {
         return Ok(());
+    }
+    let path = target.split('?').next().unwrap_or(target);
+    if endpoint == Endpoint::Read && shared.router.write(path).is_some() {
+        return Err(Failure::method_not_allowed(GET_OR_PATCH));
     }
     // A path that does not exist has no methods either.
     if endpoint == Endpoint::Read && shared.router.route(target) == Err(RouteError::UnknownPath) {

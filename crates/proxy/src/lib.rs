@@ -31,6 +31,7 @@ mod respond;
 mod body;
 pub mod listener;
 mod watched;
+mod writes;
 
 pub use access::Tokens;
 pub use api::{Api, ApiHandle, ApiParts};

@@ -85,6 +85,20 @@ fn parameters() -> Value {
             "schema": { "type": "integer", "minimum": 1, "maximum": 999_999_999_999_u64 },
             "example": 2_000,
         },
+        "Match": {
+            "name": "If-Match",
+            "in": "header",
+            "description": "Validators of the value that is to be changed, as a read of it gives them; `*` for whatever value there is. A write needs \
+                            this or `If-None-Match`.",
+            "schema": { "type": "string" },
+            "example": "*",
+        },
+        "NoneMatch": {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "`*`: there is no such value yet.",
+            "schema": { "type": "string", "enum": ["*"] },
+        },
         "Condition": {
             "name": "If-None-Match",
             "in": "header",
@@ -129,7 +143,7 @@ struct ProblemAnswer {
     header: Option<(&'static str, &'static str)>,
 }
 
-const PROBLEMS: [ProblemAnswer; 12] = [
+const PROBLEMS: [ProblemAnswer; 14] = [
     plain("400", "Malformed", ProblemKind::Malformed),
     with_header(
         "401",
@@ -145,8 +159,10 @@ const PROBLEMS: [ProblemAnswer; 12] = [
         ProblemKind::MethodNotAllowed,
         ("Allow", "Allow"),
     ),
+    plain("412", "PreconditionFailed", ProblemKind::PreconditionFailed),
     plain("413", "TooLarge", ProblemKind::TooLarge),
     plain("414", "UriTooLong", ProblemKind::TooLarge),
+    plain("428", "PreconditionRequired", ProblemKind::PreconditionRequired),
     with_header(
         "429",
         "TooManyRequests",
@@ -238,6 +254,13 @@ name = "setting"
 path = "/v1/users/{id}/settings/{path...}"
 params = ["{id}", "{path}", "?default=null"]
 sql = '''SELECT (SELECT json_build_object('path', $2, 'value', $3::json, 'source', u.email) FROM app."user" u WHERE u.id = $1) AS body, ARRAY[neverstale.tag('user.id', $1)] AS tags, NULL::bigint AS not_after'''
+[[write]]
+path = "/v1/users/{id}/settings"
+view = "setting"
+table = "user"
+params = ["{id}", "value"]
+lock = '''SELECT u.id FROM app."user" AS u WHERE u.id = $1 FOR UPDATE'''
+update = '''UPDATE app."user" SET email = $2 WHERE id = $1'''
 [[view]]
 name = "api-key"
 params = ["{key}"]

@@ -2,11 +2,11 @@
 //!
 //! A problem says what its caller may know; causes go to the log, here and nowhere else.
 
-use std::{error::Error, iter::successors};
+use std::{error::Error, fmt, iter::successors};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use neverstale_cache::ReadError;
+use neverstale_cache::{ReadError, etag_of};
 use neverstale_changefeed::FeedError;
 use neverstale_flavour::RouteError;
 use neverstale_wire::{Problem, ProblemKind};
@@ -21,6 +21,17 @@ pub(crate) struct Failure {
     status: Option<StatusCode>,
     allow: Option<&'static str>,
     challenge: Option<&'static str>,
+    /// What is there instead of what the caller named, with its validator.
+    current: Option<Current>,
+}
+
+/// The answer that a condition was judged by; never printed, since it may hold a secret.
+struct Current(Option<Bytes>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
 }
 
 impl Failure {
@@ -44,6 +55,18 @@ impl Failure {
         Self {
             challenge: Some(challenge),
             ..ProblemKind::Unauthorised.into()
+        }
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Problem::new(ProblemKind::Forbidden, detail).into()
+    }
+
+    /// Somebody was faster: `current` is what there is now.
+    pub(crate) fn precondition_failed(current: Option<Bytes>) -> Self {
+        Self {
+            current: Some(Current(current)),
+            ..ProblemKind::PreconditionFailed.into()
         }
     }
 
@@ -89,9 +112,15 @@ impl Failure {
         if status != kind_status {
             body = with_status(&body, status);
         }
+        if let Some(Current(current)) = &self.current {
+            body = with_current(body, current.as_deref());
+        }
         let mut response = Response::new(Body::from(Bytes::from(body)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
+        if let Some(Current(Some(current))) = &self.current {
+            headers.insert(header::ETAG, etag_of(current));
+        }
         headers.insert(header::CONTENT_TYPE, names::PROBLEM);
         if let Some(seconds) = self.problem.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -113,6 +142,15 @@ fn with_status(body: &[u8], status: StatusCode) -> Vec<u8> {
     serde_json::to_vec(&body).expect("numbers and texts always serialise")
 }
 
+/// Adds what there is now to the body of a problem, its bytes as they are.
+fn with_current(mut body: Vec<u8>, current: Option<&[u8]>) -> Vec<u8> {
+    assert_eq!(body.pop(), Some(b'}'), "a problem is an object");
+    body.extend_from_slice(b",\"current\":");
+    body.extend_from_slice(current.unwrap_or(b"null"));
+    body.push(b'}');
+    body
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         Self {
@@ -120,6 +158,7 @@ impl From<Problem> for Failure {
             status: None,
             allow: None,
             challenge: None,
+            current: None,
         }
     }
 }
@@ -172,7 +211,7 @@ impl From<ReadError> for Failure {
 }
 
 /// The whole chain of causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     successors(Some(error), |error| (**error).source())
         .map(ToString::to_string)
         .collect::<Vec<_>>()
@@ -184,8 +223,11 @@ mod tests {
     use super::*;
 
     fn told(failure: Failure) -> (u16, String, Vec<(String, String)>) {
-        let body = String::from_utf8(failure.problem.to_json()).unwrap();
         let response = failure.into_response();
+        let Body::Finished(Some(body)) = response.body() else {
+            panic!("a problem has a finished body");
+        };
+        let body = String::from_utf8(body.to_vec()).unwrap();
         let header =
             |(name, value): (&http::HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap().to_owned());
         (
@@ -208,6 +250,11 @@ mod tests {
             Failure::body_too_large(9),
             Failure::uri_too_long(9),
             Failure::head_too_large(9),
+            Failure::forbidden("why"),
+            Failure::precondition_failed(None),
+            Failure::precondition_failed(Some(Bytes::from_static(b"{\"value\" : 1}"))),
+            ProblemKind::PreconditionRequired.into(),
+            ProblemKind::OutcomeUnknown.into(),
             ProblemKind::TooManyRequests.into(),
             ReadError::Deadline.into(),
             ReadError::Entitlement(FeedError::Deadline).into(),

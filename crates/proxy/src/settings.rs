@@ -15,6 +15,8 @@ neverstale_settings::section! {
     tls_cert_file: Option<PathBuf> = None, unit "path", when "requests leave the pod", live;
     /// Names the file of the certificate's private key, PEM.
     tls_key_file: Option<PathBuf> = None, unit "path", when "tls_cert_file is set", live;
+    /// Allows writes: `PATCH` of settings, by callers with a token or over the Unix socket. The sidecar's role needs the rights.
+    writes_allowed: bool = false, when "the application's adapter writes settings through the sidecar, so that no edit is lost";
     /// Sets the deadline of a request that names none.
     timeout_ms_default: u64 = 2_000, unit "milliseconds", range 1..=600_000, when "callers would rather wait, or give up sooner";
     /// Limits the deadline that a request may ask for; a longer one is shortened to it.

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use neverstale_cache::{Auditor, Cache};
 use neverstale_flavour::Router;
 use neverstale_lifecycle::CancellationToken;
+use neverstale_postgres::Writer;
 use neverstale_telemetry::Metrics;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) router: Arc<Router>,
     pub(crate) auditor: Arc<Auditor>,
     pub(crate) access: Access,
+    pub(crate) writer: Writer,
     /// None where the flavour has no rules for sessions.
     pub(crate) sessions: Option<Sessions>,
     pub(crate) settings: ApiSettings,

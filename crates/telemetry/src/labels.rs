@@ -116,6 +116,18 @@ labels! {
         Error = "error",
     }
 
+    /// What became of a write.
+    WriteOutcome "outcome" {
+        /// It was made.
+        Ok = "ok",
+        /// Somebody else was faster (412).
+        PreconditionFailed = "precondition-failed",
+        /// It was refused, or failed; nothing was written.
+        Refused = "refused",
+        /// Nobody knows whether it was made.
+        Unknown = "unknown",
+    }
+
     /// How a joined fill was judged by the joining read.
     JoinOutcome "outcome" {
         /// It was good enough.

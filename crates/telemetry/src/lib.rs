@@ -14,6 +14,7 @@ pub use self::family::Family;
 pub use self::labels::{
     AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, FenceOutcome, FillOutcome, IncarnationReason,
     JoinOutcome, L2Operation, L2Outcome, Label, LeaseKind, Level, Listener, PostgresRole, ReadOutcome, StatusClass,
+    WriteOutcome,
 };
 pub use self::logs::{LogsError, init_logs};
 pub use self::metrics::Metrics;

@@ -13,6 +13,7 @@ use crate::{
     labels::{
         AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, FenceOutcome, FillOutcome, IncarnationReason,
         JoinOutcome, L2Operation, L2Outcome, LeaseKind, Level, Listener, PostgresRole, ReadOutcome, StatusClass,
+        WriteOutcome,
     },
 };
 
@@ -91,6 +92,8 @@ metrics! {
     fills_total: Family<FillOutcome, IntCounter> = "fills_total", "fills", Stable;
     /// Measures fills, waiting for a connection included.
     fill_seconds: Histogram = "fill_seconds", "seconds", Stable;
+    /// Counts writes by what became of them.
+    writes_total: Family<WriteOutcome, IntCounter> = "writes_total", "writes", Stable;
     /// Counts reads that joined another's fill, by how they judged it.
     joins_total: Family<JoinOutcome, IntCounter> = "joins_total", "reads", Stable;
 

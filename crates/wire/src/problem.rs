@@ -26,21 +26,27 @@ pub enum ProblemKind {
     NotInThisSchema,
     /// The path exists, the method does not.
     MethodNotAllowed,
+    /// What is there is not what a write said that it changes.
+    PreconditionFailed,
     /// The request's body is larger than the limit.
     TooLarge,
+    /// A write did not say what it changes.
+    PreconditionRequired,
     /// More requests than the limit are running.
     TooManyRequests,
     /// The promised level can't be kept now.
     Unavailable,
     /// The request's deadline passed.
     DeadlineExceeded,
+    /// The request's deadline passed, or the database was lost, while a write was being committed.
+    OutcomeUnknown,
     /// A fault of ours.
     Internal,
 }
 
 impl ProblemKind {
     /// Every kind, in the order of its status; the published contract lists them from here.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Unauthorised,
         Self::Forbidden,
@@ -48,11 +54,14 @@ impl ProblemKind {
         Self::NotFound,
         Self::NotInThisSchema,
         Self::MethodNotAllowed,
+        Self::PreconditionFailed,
         Self::TooLarge,
+        Self::PreconditionRequired,
         Self::TooManyRequests,
         Self::Internal,
         Self::Unavailable,
         Self::DeadlineExceeded,
+        Self::OutcomeUnknown,
     ];
 
     /// Gives the last word of the type, which also names the kind in metrics.
@@ -65,10 +74,13 @@ impl ProblemKind {
             Self::NotFound => "not-found",
             Self::NotInThisSchema => "not-in-this-schema",
             Self::MethodNotAllowed => "method-not-allowed",
+            Self::PreconditionFailed => "precondition-failed",
             Self::TooLarge => "too-large",
+            Self::PreconditionRequired => "precondition-required",
             Self::TooManyRequests => "too-many-requests",
             Self::Unavailable => "unavailable",
             Self::DeadlineExceeded => "deadline-exceeded",
+            Self::OutcomeUnknown => "outcome-unknown",
             Self::Internal => "internal",
         }
     }
@@ -83,10 +95,13 @@ impl ProblemKind {
             Self::NotFound => "urn:neverstale:problem:not-found",
             Self::NotInThisSchema => "urn:neverstale:problem:not-in-this-schema",
             Self::MethodNotAllowed => "urn:neverstale:problem:method-not-allowed",
+            Self::PreconditionFailed => "urn:neverstale:problem:precondition-failed",
             Self::TooLarge => "urn:neverstale:problem:too-large",
+            Self::PreconditionRequired => "urn:neverstale:problem:precondition-required",
             Self::TooManyRequests => "urn:neverstale:problem:too-many-requests",
             Self::Unavailable => "urn:neverstale:problem:unavailable",
             Self::DeadlineExceeded => "urn:neverstale:problem:deadline-exceeded",
+            Self::OutcomeUnknown => "urn:neverstale:problem:outcome-unknown",
             Self::Internal => "urn:neverstale:problem:internal",
         }
     }
@@ -101,10 +116,13 @@ impl ProblemKind {
             Self::NotFound => "There is no such thing",
             Self::NotInThisSchema => "The application's schema does not have this",
             Self::MethodNotAllowed => "The path does not have this method",
+            Self::PreconditionFailed => "The value is not what the request says that it changes",
             Self::TooLarge => "The request is too large",
+            Self::PreconditionRequired => "A write needs If-Match, or If-None-Match: *",
             Self::TooManyRequests => "Too many requests are running",
             Self::Unavailable => "The asked level of consistency can't be kept now",
             Self::DeadlineExceeded => "The deadline of the request has passed",
+            Self::OutcomeUnknown => "The write was being committed and may or may not have been made",
             Self::Internal => "An internal error occurred",
         }
     }
@@ -117,11 +135,13 @@ impl ProblemKind {
             Self::Forbidden | Self::SecretNeedsToken => 403,
             Self::NotFound | Self::NotInThisSchema => 404,
             Self::MethodNotAllowed => 405,
+            Self::PreconditionFailed => 412,
             Self::TooLarge => 413,
+            Self::PreconditionRequired => 428,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
-            Self::DeadlineExceeded => 504,
+            Self::DeadlineExceeded | Self::OutcomeUnknown => 504,
         }
     }
 }

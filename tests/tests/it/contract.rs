@@ -8,6 +8,7 @@ mod problems;
 mod reads;
 mod streams;
 mod transports;
+mod writes;
 
 use anyhow::{Context, Result, ensure};
 use neverstale_testkit::Answer;

@@ -40,6 +40,7 @@ async fn a_schema_fuzzer_finds_no_fault_and_nothing_undocumented() {
         std::fs::write(&tokens, "a-token").unwrap();
         let house = plan
             .with("NEVERSTALE_API__TOKEN_FILE", tokens.display())
+            .with("NEVERSTALE_API__WRITES_ALLOWED", true)
             .open()
             .await
             .unwrap();

@@ -78,7 +78,7 @@ fn each_flavour_serves_the_whole_contract() {
             .filter(|view| view.secret)
             .map(|view| view.name.as_str())
             .collect();
-        assert_eq!(secret, ["virtual-key", "api-key"]);
+        assert_eq!(secret, ["virtual-key", "own-setting", "config-value", "api-key"]);
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct RawFlavour {
     #[serde(default)]
     pub(super) view: Vec<RawView>,
     #[serde(default)]
+    pub(super) write: Vec<RawWrite>,
+    #[serde(default)]
     pub(super) setting: Vec<RawSetting>,
     #[serde(default)]
     pub(super) options: BTreeMap<String, RawOption>,
@@ -63,6 +65,18 @@ pub(super) struct RawView {
     #[serde(default)]
     pub(super) secret: bool,
     pub(super) sql: Spanned<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWrite {
+    pub(super) path: Spanned<String>,
+    pub(super) view: Spanned<String>,
+    pub(super) table: Spanned<String>,
+    pub(super) params: Vec<Spanned<String>>,
+    pub(super) lock: Spanned<String>,
+    pub(super) update: Spanned<String>,
+    pub(super) insert: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -160,7 +160,7 @@ impl Loader<'_> {
     }
 
     /// The line on which a string's text begins: the next one, if the opening quotes end their line.
-    fn sql_line(&self, at: usize) -> usize {
+    pub(super) fn sql_line(&self, at: usize) -> usize {
         let opens_on_next = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"]
             .iter()
             .any(|opening| self.text[at..].starts_with(opening));

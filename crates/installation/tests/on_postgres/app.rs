@@ -176,6 +176,7 @@ pub(crate) fn flavour() -> Flavour {
         detect: Detect::default(),
         tables,
         views: Vec::new(),
+        writes: Vec::new(),
         settings: Vec::new(),
         options: Vec::new(),
         session: None,

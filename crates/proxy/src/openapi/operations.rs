@@ -1,9 +1,9 @@
 //! What stands under each path: the contract's own endpoints, and one for each view of the flavour.
 
-use neverstale_flavour::{Flavour, Param, View};
+use neverstale_flavour::{Flavour, Param, View, Write};
 use serde_json::{Map, Value, json};
 
-use super::{TOKEN_PATTERN, refer, schemas};
+use super::{TOKEN_PATTERN, refer, schemas, schemas::object};
 use crate::{api_keys, settings::ApiSettings};
 
 /// What any request can be answered with.
@@ -17,6 +17,11 @@ pub(super) fn paths(flavour: &Flavour, settings: &ApiSettings) -> Value {
         if let Some(path) = &view.path {
             paths.insert(template(path.as_str()), json!({ "get": read(view, path.as_str()) }));
         }
+    }
+    for write in &flavour.writes {
+        let path = template(write.path.as_str());
+        let operations = paths.entry(path).or_insert_with(|| json!({}));
+        operations["patch"] = patch(write, &flavour.view(write.view).name);
     }
     let named: Vec<&str> = flavour
         .views
@@ -109,6 +114,38 @@ fn resolve_session() -> Value {
         "parameters": common().collect::<Vec<_>>(),
         "requestBody": body("SessionQuestion", &json!({ "token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl" })),
         "responses": with(read_responses(&schemas::of_path("/v1/users/{id}"), false), &["413", "500"]),
+    })
+}
+
+fn patch(write: &Write, view: &str) -> Value {
+    let mut headers = state_headers();
+    for header in ["Neverstale-Position", "Neverstale-Consistency"] {
+        headers[header] = json!({
+            "description": "As of a read, of a fence taken after the commit; missing where no fence could be had.",
+            "schema": { "type": "string" },
+        });
+    }
+    headers["ETag"] = json!({ "$ref": "#/components/headers/ETag" });
+    let ok = json!({
+        "description": "The new value, committed.",
+        "headers": headers,
+        "content": { "application/json": { "schema": object(&["path", "value"]) } },
+    });
+    let parameters: Vec<_> = write
+        .path
+        .variables()
+        .map(|name| path_parameter(name, false))
+        .chain(["Match", "NoneMatch", "Timeout"].map(refer_parameter))
+        .collect();
+    json!({
+        "operationId": format!("write-{view}"),
+        "summary": format!("Changes what the view `{view}` gives, at one path, if it still is what the caller has read"),
+        "description": "Forbidden unless the operator allows writes, and without a token or the Unix socket. 412 tells what there is now. \
+                        After 504 with `outcome-unknown` only a read can tell whether the write was made; any other problem means that it was not.",
+        "tags": ["writes"],
+        "parameters": parameters,
+        "requestBody": body("WriteQuestion", &json!({ "path": "ui.banner", "value": true })),
+        "responses": responses(&[("200", ok)], &[&ANY, &ASKING, &["403", "404", "412", "413", "428"]]),
     })
 }
 

@@ -25,6 +25,7 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
                 "status": { "type": "integer", "minimum": 400, "maximum": 599 },
                 "detail": { "type": "string" },
                 "retry_after_seconds": { "type": "integer", "minimum": 0 },
+                "current": { "description": "With precondition-failed: what a read of the value would say now, null where there is none." },
             },
         },
         "Json": {
@@ -80,6 +81,15 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
                 } },
             },
         },
+        "WriteQuestion": {
+            "type": "object",
+            "required": ["path", "value"],
+            "additionalProperties": false,
+            "properties": {
+                "path": { "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000]+$" },
+                "value": { "$ref": "#/components/schemas/Json" },
+            },
+        },
         "ApiKeyQuestion": {
             "type": "object",
             "required": ["api_key"],
@@ -115,6 +125,6 @@ pub(super) fn api_key_owner() -> Value {
     object(&["user", "key"])
 }
 
-fn object(required: &[&str]) -> Value {
+pub(super) fn object(required: &[&str]) -> Value {
     json!({ "type": "object", "required": required })
 }

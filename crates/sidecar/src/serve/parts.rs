@@ -14,7 +14,7 @@ use neverstale_cache::{Auditor, Cache, CacheParts, L1, L2, L2Parts};
 use neverstale_changefeed::{Broadcast, Feed, FeedParts};
 use neverstale_flavour::{Flavour, Router};
 use neverstale_lifecycle::{Backoff, CancellationToken};
-use neverstale_postgres::FillPool;
+use neverstale_postgres::{FillPool, Writer};
 use neverstale_proxy::{Api, ApiHandle, ApiParts, Watched};
 use neverstale_redis::Redis;
 use neverstale_wire::{BroadcastCodec, KeyRing, status::InstallationStatus};
@@ -211,8 +211,16 @@ pub(super) async fn api(
         tasks,
         ..
     } = process;
+    let writer = Writer::new(
+        database::target(&settings.database)?,
+        settings.database.tls_ca_file.clone(),
+        settings.database.connect_limit(),
+        Arc::clone(router.flavour()),
+        settings.database.app_schema.clone(),
+    );
     let parts = ApiParts {
         cache,
+        writer,
         router: Arc::new(router),
         auditor,
         redis: redis.map(|redis| Redis::clone(redis)),
