@@ -35,41 +35,35 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
 }
 
 /// Builds the binary `neverstale` and gives its path; `NEVERSTALE_BIN` names one that is built already.
+///
+/// Always by itself, as it is shipped: with the whole workspace it would have the features that other packages want of its parts,
+/// `simulation` among them.
 pub(crate) fn build_binary(profile: Profile) -> Result<PathBuf> {
     if let Some(chosen) = env::var_os("NEVERSTALE_BIN") {
         return Ok(PathBuf::from(chosen));
     }
-    let (selection, directory): (&[&str], _) = match profile {
-        // The features of the whole workspace, so that the tests build none of it again.
-        Profile::Dev => (&["--workspace"], "debug"),
-        Profile::Release => (&["--package", "neverstale-sidecar", "--release"], "release"),
-    };
-    succeed(cargo(&["build", "--bin", "neverstale"]).args(selection))?;
-    Ok(target_directory().join(directory).join("neverstale"))
+    build_aside(profile, &[], "neverstale-shipped")
 }
 
-/// Builds a binary from which safeguards can be taken away, and gives the path of a copy: the one that cargo builds next replaces it.
+/// Builds a binary from which safeguards can be taken away, and gives its path.
 pub(crate) fn build_mutant(profile: Profile) -> Result<PathBuf> {
-    let mut build = cargo(&[
-        "build",
-        "--bin",
-        "neverstale",
-        "--package",
-        "neverstale-sidecar",
-        "--features",
-        "mutants",
-    ]);
-    let directory = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => {
-            build.arg("--release");
-            "release"
-        }
+    build_aside(profile, &["--features", "mutants"], "neverstale-mutant")
+}
+
+/// Builds the binary and gives the path of a copy: the one that cargo builds next, for the tests of the workspace, replaces it.
+fn build_aside(profile: Profile, features: &[&str], name: &str) -> Result<PathBuf> {
+    let (release, directory): (&[&str], _) = match profile {
+        Profile::Dev => (&[], "debug"),
+        Profile::Release => (&["--release"], "release"),
     };
-    succeed(&mut build)?;
+    let mut build = cargo(&["build", "--bin", "neverstale", "--package", "neverstale-sidecar"]);
+    succeed(build.args(features).args(release))?;
     let built = target_directory().join(directory).join("neverstale");
-    let copy = built.with_file_name("neverstale-mutant");
-    fs::copy(&built, &copy).with_context(|| format!("copy {}", built.display()))?;
+    let copy = built.with_file_name(name);
+    // Under another name first: a process may still run the copy that is there.
+    let staging = copy.with_extension(format!("staging-{}", std::process::id()));
+    fs::copy(&built, &staging).with_context(|| format!("copy {}", built.display()))?;
+    fs::rename(&staging, &copy).with_context(|| format!("put {} in its place", copy.display()))?;
     Ok(copy)
 }
 
