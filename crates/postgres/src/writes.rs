@@ -70,10 +70,12 @@ pub enum WriteError {
         code: String,
     },
     /// Nothing was written: the sidecar's role may not.
-    #[error("{operation}: the role lacks a right; as the table's owner: {grant}")]
+    #[error("{operation}: the role lacks a right ({said}); as the owner: {grant}")]
     MissingRight {
         /// What was done.
         operation: &'static str,
+        /// What the server says: it names the table or sequence, and no value.
+        said: String,
         /// The statement that gives it.
         grant: String,
     },
@@ -261,6 +263,10 @@ impl Writer {
             &SqlState::QUERY_CANCELED => WriteError::Deadline,
             &SqlState::INSUFFICIENT_PRIVILEGE => WriteError::MissingRight {
                 operation,
+                said: error
+                    .as_db_error()
+                    .map(|error| error.message().to_owned())
+                    .unwrap_or_default(),
                 grant: self.grant(write),
             },
             // Data exceptions, and nesting beyond what the server's stack allows.

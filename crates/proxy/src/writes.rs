@@ -142,10 +142,10 @@ impl From<WriteError> for Failure {
                 ProblemKind::OutcomeUnknown.into()
             }
             WriteError::Blocked(_) | WriteError::Value { .. } => Self::malformed(error.to_string()),
-            WriteError::MissingRight { grant, .. } => {
+            WriteError::MissingRight { said, grant, .. } => {
                 tracing::warn!(error = chain(&error), "a write was refused by Postgres");
                 Self::forbidden(format!(
-                    "the sidecar's role lacks a right; as the table's owner: {grant}"
+                    "the sidecar's role lacks a right ({said}); as the owner: {grant}"
                 ))
             }
             WriteError::Connect(_) => {

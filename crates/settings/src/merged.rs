@@ -23,8 +23,10 @@ use crate::{
 
 /// The prefix of all our environment variables.
 const PREFIX: &str = "NEVERSTALE_";
-/// Variables with the prefix that are not settings: read by the command line before the settings.
-const NOT_SETTINGS: [&str; 1] = ["NEVERSTALE_CONFIG"];
+/// Names the settings file; read by the command line before the settings.
+const CONFIG: &str = "NEVERSTALE_CONFIG";
+/// Variables with the prefix that are not settings: the one above, and those of the clients, with which we often share an environment.
+const NOT_SETTINGS: [&str; 3] = [CONFIG, "NEVERSTALE_URL", "NEVERSTALE_OPENWEBUI"];
 
 /// A value as somebody wrote it, with its place.
 #[derive(Clone, Debug)]
@@ -294,7 +296,7 @@ pub fn settings_file(flag: Option<PathBuf>, variables: &[(String, String)]) -> O
     let variable = || {
         variables
             .iter()
-            .find(|(name, _)| name == NOT_SETTINGS[0])
+            .find(|(name, _)| name == CONFIG)
             .map(|(_, path)| PathBuf::from(path))
     };
     flag.or_else(variable)

@@ -107,6 +107,17 @@ fn an_empty_variable_takes_an_optional_value_back() {
 }
 
 #[test]
+fn the_clients_variables_are_none_of_ours_and_their_neighbours_are_still_unknown() {
+    let (mut merged, mut problems) = (merged(), Problems::new());
+    let theirs = ["NEVERSTALE_URL", "NEVERSTALE_OPENWEBUI"].map(|name| (name, "unix:///run/neverstale/api.sock"));
+    merged.add_environment(theirs, &mut problems);
+    assert!(problems.is_empty(), "{problems}");
+    let others = ["NEVERSTALE_URLS", "NEVERSTALE_DATABASE_URL", "NEVERSTALE_OPENWEBUI__X"].map(|name| (name, "1"));
+    merged.add_environment(others, &mut problems);
+    assert_eq!(problems.iter().count(), 3, "{problems}");
+}
+
+#[test]
 fn the_applications_parts_make_a_url() {
     let (mut merged, mut problems) = (merged(), Problems::new());
     let variables = [

@@ -142,6 +142,9 @@ async fn examine_database(
                 format!("{} ({})", flavour.name, flavour.description),
             ));
             findings.extend(rights::examine(client, &flavour, &settings.database.app_schema).await);
+            if settings.api.writes_allowed {
+                findings.push(rights::of_writes(client, &flavour, &settings.database.app_schema).await);
+            }
             findings.extend(timing::examine(settings, flavour, connection, asked.measure_commit).await);
         }
         Err(failure) => findings.push(Finding::fail(

@@ -99,7 +99,12 @@ async fn the_doctor_finds_nothing_to_mend_in_a_sound_deployment() {
     let (database, redis) = (database().await, Redis::start().await.expect("a redis"));
     expect(0, &["install", "--lease-ms", "10"], &database).await;
     let words = ["doctor", "--json", "--measure-commit"];
-    let output = neverstale(&words, &database, &[("REDIS_URL", &redis.url())]).await;
+    let settings = [
+        ("REDIS_URL", redis.url()),
+        ("NEVERSTALE_API__WRITES_ALLOWED", "true".to_owned()),
+    ];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let output = neverstale(&words, &database, &settings).await;
     let report = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
@@ -117,6 +122,7 @@ async fn the_doctor_finds_nothing_to_mend_in_a_sound_deployment() {
         "schema.flavour",
         "rights.install",
         "rights.read",
+        "rights.write",
         "installation",
         "cost.commit",
         "time.fence",

@@ -121,6 +121,45 @@ fn may_read(missing: &[String]) -> Finding {
     )
 }
 
+/// Says whether this role may change what the flavour's writes change.
+pub(super) async fn of_writes(client: &Client, flavour: &Flavour, app_schema: &str) -> Finding {
+    const CHECK: &str = "rights.write";
+    let wanted = |write: &neverstale_flavour::Write| {
+        let rights = if write.insert.is_some() {
+            "UPDATE, INSERT"
+        } else {
+            "UPDATE"
+        };
+        (write.table.clone(), rights)
+    };
+    let (tables, rights): (Vec<String>, Vec<&str>) = flavour.writes.iter().map(wanted).unzip();
+    let asked = client.query(UNWRITABLE, &[&app_schema, &tables, &rights]).await;
+    let missing: Vec<String> = match asked.context("ask which tables may be written") {
+        Ok(rows) => rows.iter().map(|row| row.get(0)).collect(),
+        Err(error) => return Finding::unanswered(CHECK, &error),
+    };
+    if missing.is_empty() {
+        return Finding::ok(CHECK, "this role may make the writes that api.writes_allowed allows");
+    }
+    let grants: Vec<String> = missing
+        .iter()
+        .map(|what| format!("GRANT SELECT, {what} TO …"))
+        .collect();
+    Finding::warn(
+        CHECK,
+        "this role lacks rights for writes, which api.writes_allowed allows".to_owned(),
+        format!("as the tables' owner: {}", grants.join("; ")),
+    )
+}
+
+/// Each right is held by itself: `has_table_privilege` is true of a list if any of it is.
+const UNWRITABLE: &str = "SELECT DISTINCT wanted.rights || ' ON ' || c.oid::regclass \
+    FROM unnest($2::text[], $3::text[]) AS wanted (relation, rights) \
+    JOIN pg_catalog.pg_namespace n ON n.nspname = $1 \
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.relation \
+    WHERE NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'UPDATE') \
+      AND (wanted.rights NOT LIKE '%INSERT%' OR has_table_privilege(c.oid, 'INSERT')))";
+
 fn whole(verdict: &Verdict) -> Vec<Finding> {
     const CHECK: &str = "installation";
     if verdict.is_green() {

@@ -115,6 +115,11 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
                 405,
                 "method-not-allowed",
             ),
+            (
+                ("PATCH", "/v1/users/u2/role".to_owned(), vec![], "{}".to_owned()),
+                405,
+                "method-not-allowed",
+            ),
             (get("/v1/batch"), 405, "method-not-allowed"),
             (get("/v1/api-keys/resolve"), 405, "method-not-allowed"),
             (get("/v1/sessions/resolve"), 405, "method-not-allowed"),
@@ -133,12 +138,12 @@ async fn what_is_unknown_malformed_or_too_large_gets_its_problem() {
             expect_problem(&answer, status, kind)
                 .unwrap_or_else(|error| panic!("{}: {shown}: {error:#}", application.name()));
             if status == 405 {
-                let is_post = ["/v1/batch", "/v1/api-keys/resolve", "/v1/sessions/resolve"].contains(&path.as_str());
-                assert_eq!(
-                    answer.header("allow"),
-                    Some(if is_post { "POST" } else { "GET, HEAD" }),
-                    "{shown}"
-                );
+                let allowed = match path.as_str() {
+                    "/v1/batch" | "/v1/api-keys/resolve" | "/v1/sessions/resolve" => "POST",
+                    "/v1/config" => "GET, HEAD, PATCH",
+                    _ => "GET, HEAD",
+                };
+                assert_eq!(answer.header("allow"), Some(allowed), "{shown}");
             }
         }
         // What only one flavour has.

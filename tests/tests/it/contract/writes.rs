@@ -47,6 +47,7 @@ fn own(application: Application) -> (&'static str, &'static str, &'static str) {
     }
 }
 
+/// P24: a write is refused with the value that is there if somebody was faster, and its token names a state that shows it.
 #[tokio::test]
 async fn a_write_is_made_if_its_writer_knows_what_is_there_and_the_next_read_elsewhere_shows_it() {
     for application in Application::ALL {
@@ -141,7 +142,7 @@ async fn a_users_own_settings_change_at_one_path_and_no_other_byte() {
     }
 }
 
-/// Each of 40 increments lands, whoever makes it on whichever sidecar; made without the condition, one of two is lost.
+/// P24: each of 40 increments lands, whoever makes it on whichever sidecar; made without the condition, one of two is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_writers_lose_nothing_and_without_the_condition_they_do() {
     for application in Application::ALL {
@@ -199,7 +200,7 @@ async fn increment(sidecar: &Sidecar, counter: &str, times: usize) -> usize {
     refused
 }
 
-/// The row is locked before it is judged: who writes by plain SQL meanwhile is waited for, and not undone.
+/// P24, by plain SQL too: the row is locked before it is judged: who writes by plain SQL meanwhile is waited for, and not undone.
 #[tokio::test]
 async fn a_write_waits_for_whoever_holds_the_row_and_is_judged_after() {
     for application in Application::ALL {
@@ -329,7 +330,7 @@ async fn a_role_without_the_right_is_told_the_grant() {
     house.writer.batch_execute(&remove).await.unwrap();
 }
 
-/// A COMMIT whose answer is lost may have been made, and this one was: only then nobody can say.
+/// P24: a COMMIT whose answer is lost may have been made, and this one was: only then nobody can say.
 #[tokio::test]
 async fn a_write_whose_commit_is_not_answered_is_neither_made_nor_refused() {
     let mut house = writable(Application::OpenWebUi012).sidecars(0).open().await.unwrap();
