@@ -75,18 +75,26 @@ async fn write(database: &Database, dice: &mut Dice) -> Result<String> {
 
 async fn answers(database: &Database) -> Result<Vec<(String, Answer)>> {
     let mut reads: Vec<Read> = Vec::new();
+    let key_digests = ["sk-0", "sk-1", "sk-2", "sk-3"].map(sha256);
     for view in &database.flavour.views {
         let keys: Vec<&str> = match view.name.as_str() {
-            "user-by-email" => vec!["a@x.org", "b@x.org", "nobody@x.org"],
+            "app-user-by-key" => key_digests.iter().map(String::as_str).collect(),
+            "user-by-email" | "app-user-by-email" | "app-users-by-email" | "app-scoped-config" => {
+                vec!["a@x.org", "b@x.org", "nobody@x.org"]
+            }
             "api-key" => vec!["sk-0", "sk-1", "sk-2", "sk-3"],
             "config-path" => vec!["rag.top_k", "user.permissions", "ui.note"],
             "group" | "group-members" => GROUPS.to_vec(),
-            "function" => vec!["f1", "f2"],
+            "app-api-key" => vec!["0", "1", "2"],
+            "app-config" => vec!["rag.top_k", "openai.api_keys,user.permissions,no.such"],
+            "function" | "app-function" | "app-function-valves" => vec!["f1", "f2"],
             "functions" => vec!["all", "pipe"],
-            "model" | "tool" => vec!["m1", "m:2", "t1"],
+            "app-functions" => vec!["pipe", "filter"],
+            "model" | "tool" | "app-model" | "app-tool" => vec!["m1", "m:2", "t1"],
             "models" | "tools" => vec!["all", "u1"],
-            "access-grants" => vec!["model:m1", "tool:m:2"],
-            "config" => vec![],
+            "access-grants" | "app-grants" => vec!["model:m1", "tool:m:2"],
+            "app-grants-of-type" => vec!["model", "tool"],
+            "config" | "app-users" | "app-models" => vec![],
             _ => USERS.to_vec(),
         };
         let count = view.path_variables().count();

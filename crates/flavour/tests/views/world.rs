@@ -146,18 +146,18 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
     let mut row = match table {
         "user" => {
             json!({"id": dice.pick(&USERS), "name": dice.pick(&["Ann", "Bob \"B\""]), "email": dice.pick(&EMAILS), "role": dice.pick(&["pending", "user", "user", "admin"]),
-            "profile_image_url": "", "created_at": stamp(dice), "updated_at": stamp(dice), "last_active_at": stamp(dice)})
+            "profile_image_url": dice.pick(&["", "/user.png"]), "settings": dice.pick(&[json!(null), json!({"ui": {"theme": "dark"}})]), "created_at": stamp(dice), "updated_at": stamp(dice), "last_active_at": stamp(dice)})
         }
         "auth" => {
             json!({"id": dice.pick(&USERS), "email": "x", "password": "secret", "active": dice.pick(&[json!(true), json!(false), json!(null)]),
             "session_stamp": dice.pick(&[json!(null), json!("s1")]), "mfa": dice.pick(&[json!(null), json!({"secret": "s"}), json!({"secret": "s", "reset_required": true})])})
         }
         "api_key" => {
-            json!({"id": id(dice), "user_id": dice.pick(&USERS), "key": format!("sk-{}", dice.below(4)), "expires_at": dice.pick(&[json!(null), json!(1), json!(4_000_000_000_i64)]),
+            json!({"id": dice.below(3).to_string(), "user_id": dice.pick(&USERS), "key": format!("sk-{}", dice.below(4)), "expires_at": dice.pick(&[json!(null), json!(1), json!(4_000_000_000_i64)]),
             "created_at": 1, "updated_at": 1})
         }
         "group" => {
-            json!({"id": dice.pick(&GROUPS), "user_id": dice.pick(&USERS), "name": dice.pick(&["Lab", "Class"]), "description": "d",
+            json!({"id": dice.pick(&GROUPS), "user_id": dice.pick(&USERS), "name": dice.pick(&["Lab", "Class"]), "description": "d", "data": dice.pick(&[json!(null), json!({"config": {}})]),
             "meta": dice.pick(&[json!(null), json!({"priority": 1}), json!({"priority": "2.5"}), json!({"priority": "high"}), json!({})]),
             "permissions": if dice.one_in(4) { json!(null) } else { permissions(dice) }, "created_at": 1, "updated_at": dice.pick(&[json!(null), json!(1), json!(2), json!(3)])})
         }
@@ -180,26 +180,25 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
             "principal_id": dice.pick(&["u1", "u2", "*", "g1", "g2", "g3"]), "permission": dice.pick(&["read", "write"]), "created_at": 1})
         }
         "function" => {
-            json!({"id": dice.pick(&["f1", "f2"]), "user_id": dice.pick(&USERS), "name": "F", "type": dice.pick(&["pipe", "filter"]), "content": dice.pick(&["a", "b"]), "meta": "{}",
-            "created_at": 1, "updated_at": 1, "valves": "{\"key\": \"sk-valve\"}", "is_active": dice.one_in(2), "is_global": dice.one_in(2)})
+            json!({"id": dice.pick(&["f1", "f2"]), "user_id": dice.pick(&USERS), "name": "F", "type": dice.pick(&["pipe", "filter"]), "content": dice.pick(&["a", "b"]), "meta": dice.pick(&["{}", "{\"manifest\": {}}"]),
+            "created_at": 1, "updated_at": stamp(dice), "valves": dice.pick(&["{\"key\": \"sk-valve\"}", "{}"]), "is_active": dice.one_in(2), "is_global": dice.one_in(2)})
         }
         "model" => {
-            json!({"id": dice.pick(&["m1", "m:2"]), "user_id": dice.pick(&USERS), "base_model_id": null, "name": "M", "params": "{}", "meta": "{}", "created_at": 1, "updated_at": 1, "is_active": dice.one_in(2)})
+            json!({"id": dice.pick(&["m1", "m:2"]), "user_id": dice.pick(&USERS), "base_model_id": null, "name": "M", "params": dice.pick(&["{}", "{\"top_p\": 1}"]), "meta": "{}", "created_at": 1, "updated_at": stamp(dice), "is_active": dice.one_in(2)})
+        }
+        "oauth_session" => {
+            json!({"id": id(dice), "user_id": dice.pick(&USERS), "provider": "p", "token": "t", "expires_at": 1, "created_at": 1, "updated_at": 1})
         }
         "tool" => {
-            json!({"id": dice.pick(&["t1", "t2"]), "user_id": dice.pick(&USERS), "name": "T", "content": dice.pick(&["a", "b"]), "specs": "[]", "meta": "{}", "created_at": 1, "updated_at": 1})
+            json!({"id": dice.pick(&["t1", "t2"]), "user_id": dice.pick(&USERS), "name": "T", "content": dice.pick(&["a", "b"]), "specs": dice.pick(&["[]", "[{}]"]), "meta": "{}", "created_at": 1, "updated_at": 1})
         }
         other => unreachable!("table {other}"),
     };
     if !is_12 && matches!(table, "model" | "tool") {
         row["access_control"] = access(dice);
     }
-    if is_12 && table == "group" {
-        row["parent_group_id"] = if dice.one_in(2) {
-            json!(null)
-        } else {
-            json!(dice.pick(&GROUPS))
-        };
+    if is_12 {
+        more_of_12(dice, table, &mut row);
     }
     if is_naga {
         match table {
@@ -230,6 +229,34 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
     row
 }
 
+/// The columns that only 0.12 has, or only its views show.
+fn more_of_12(dice: &mut Dice, table: &str, row: &mut Value) {
+    let version = dice.pick(&[json!(null), json!("v1"), json!("v2")]);
+    match table {
+        "user" => {
+            row["bio"] = dice.pick(&[json!(null), json!("of few words")]);
+            row["date_of_birth"] = dice.pick(&[json!(null), json!("2000-02-29")]);
+            row["settings"] = dice.pick(&[json!(null), json!({"ui": {"models": ["m1"]}})]);
+            row["variables"] = dice.pick(&[json!(null), json!({"a": 1})]);
+        }
+        "group" => {
+            row["parent_group_id"] = if dice.one_in(2) {
+                json!(null)
+            } else {
+                json!(dice.pick(&GROUPS))
+            };
+            row["data"] = dice.pick(&[json!(null), json!({"config": {"share": false}})]);
+        }
+        "function" => row["meta"] = dice.pick(&[json!("{}"), json!("{\"description\": \"d\"}")]),
+        "model" | "tool" => row["meta"] = dice.pick(&[json!("{}"), json!("{\"tags\": []}")]),
+        _ => {}
+    }
+    if matches!(table, "function" | "model" | "tool") {
+        row["version_id"] = version;
+        row["updated_at"] = json!(1 + dice.below(3));
+    }
+}
+
 /// Tables of a flavour, parents first.
 pub(crate) fn tables(flavour: &str) -> Vec<&'static str> {
     let mut tables = vec!["user", "group", "config", "function", "model", "tool"];
@@ -237,7 +264,7 @@ pub(crate) fn tables(flavour: &str) -> Vec<&'static str> {
         tables.extend(["group_member", "api_key"]);
     }
     if flavour.ends_with("0.12") {
-        tables.extend(["auth", "access_grant"]);
+        tables.extend(["auth", "access_grant", "oauth_session"]);
     }
     tables
 }
