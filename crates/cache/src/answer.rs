@@ -86,6 +86,8 @@ pub struct Answer {
 pub struct BatchAnswer {
     /// One for each read, in the order asked.
     pub entries: Vec<Arc<Entry>>,
+    /// Where each of them came from.
+    pub sources: Vec<Source>,
     /// The one state.
     pub token: Token,
     /// The level that was really kept.

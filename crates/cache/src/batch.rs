@@ -7,14 +7,17 @@ use neverstale_changefeed::{Serving, Standing};
 use neverstale_coherence::{BatchVerdict, Entitlement, Position, Stamp, batch_target, judge_batch};
 use neverstale_flavour::Read;
 use neverstale_postgres::Statements;
-use neverstale_telemetry::BatchRounds;
+use neverstale_telemetry::{BatchRounds, ReadOutcome};
 use neverstale_wire::Token;
 use tokio::time::Instant;
 
-use crate::{BatchAnswer, Cache, Entry, Level, ReadError, cache::Look, entitle::Entitled};
+use crate::{BatchAnswer, Cache, Entry, Level, ReadError, Source, cache::Look, entitle::Entitled};
 
 /// Rounds of refilling before everything is filled in one statement, so that a batch ends under steady writes.
 const ROUNDS: usize = 2;
+
+/// The entries of a batch, and where each came from.
+type Found = (Vec<Arc<Entry>>, Vec<Source>);
 
 impl Cache {
     /// Answers several reads from L1, from one state, without waiting for anything, or not at all.
@@ -34,7 +37,9 @@ impl Cache {
         match self.judged(serving, &entries)? {
             BatchVerdict::OneState(position) => {
                 self.metrics.batch_rounds_total[BatchRounds::One].inc();
-                Some(one_state(serving, entries, position, level))
+                self.metrics.reads[level.label()][ReadOutcome::L1].inc_by(entries.len() as u64);
+                let sources = vec![Source::L1; entries.len()];
+                Some(one_state(serving, (entries, sources), position, level))
             }
             BatchVerdict::Refill(_) | BatchVerdict::NotYet => None,
         }
@@ -50,11 +55,31 @@ impl Cache {
     ///
     /// Dropping it loses nothing.
     pub async fn read_all(&self, reads: &[Read], level: Level, deadline: Instant) -> Result<BatchAnswer, ReadError> {
+        let answered = self.read_all_uncounted(reads, level, deadline).await;
+        let counts = &self.metrics.reads[level.label()];
+        match &answered {
+            Ok(answered) => answered.sources.iter().for_each(|source| counts[source.label()].inc()),
+            Err(_) => counts[ReadOutcome::Error].inc_by(reads.len() as u64),
+        }
+        answered
+    }
+
+    async fn read_all_uncounted(
+        &self,
+        reads: &[Read],
+        level: Level,
+        deadline: Instant,
+    ) -> Result<BatchAnswer, ReadError> {
         let (serving, entitlement, kept) = match self.entitle(level, deadline).await? {
             Entitled::Serving(serving, entitlement, kept) => (serving, entitlement, kept),
-            Entitled::Bypass(statements) => return self.in_one_statement(reads, &statements, deadline).await,
+            Entitled::Bypass(statements) => {
+                let mut answered = self.in_one_statement(reads, &statements, deadline).await?;
+                answered.sources.fill(Source::Bypass);
+                return Ok(answered);
+            }
         };
-        let Some((serving, mut entries)) = self.gather(serving, entitlement, reads, deadline).await? else {
+        let Some((serving, (mut entries, mut sources))) = self.gather(serving, entitlement, reads, deadline).await?
+        else {
             // The world changed on the way; one statement needs no world.
             return self.afresh(reads, deadline).await;
         };
@@ -63,14 +88,14 @@ impl Cache {
                 Some(BatchVerdict::OneState(position)) => {
                     let rounds = if round == 1 { BatchRounds::One } else { BatchRounds::Two };
                     self.metrics.batch_rounds_total[rounds].inc();
-                    return Ok(one_state(&serving, entries, position, kept));
+                    return Ok(one_state(&serving, (entries, sources), position, kept));
                 }
                 Some(BatchVerdict::Refill(failing)) if round < ROUNDS => {
                     let fills = failing
                         .iter()
                         .map(|place| self.refill(&serving, &reads[*place], deadline));
-                    for (place, entry) in failing.iter().zip(try_join_all(fills).await?) {
-                        entries[*place] = entry;
+                    for (place, filled) in failing.iter().zip(try_join_all(fills).await?) {
+                        (entries[*place], sources[*place]) = filled;
                     }
                 }
                 _ => break,
@@ -86,7 +111,7 @@ impl Cache {
         mut entitlement: Entitlement,
         reads: &[Read],
         deadline: Instant,
-    ) -> Result<Option<(Arc<Serving>, Vec<Arc<Entry>>)>, ReadError> {
+    ) -> Result<Option<(Arc<Serving>, Found)>, ReadError> {
         let look = |entitlement: &Entitlement| -> Vec<Look> {
             let look = |read: &Read| self.look_into_l1(&serving, entitlement, &read.key);
             reads.iter().map(look).collect()
@@ -107,18 +132,17 @@ impl Cache {
             .filter(|(look, _)| !matches!(look, Look::Valid(_)))
             .map(|(_, read)| async move {
                 if let Some(entry) = self.look_into_l2(serving_ref, entitlement, read).await {
-                    return Ok(entry);
+                    return Ok((entry, Source::L2));
                 }
-                let filled = self.fill(serving_ref, entitlement, read, deadline).await;
-                filled.map(|(entry, _)| entry)
+                self.fill(serving_ref, entitlement, read, deadline).await
             });
         let mut found = try_join_all(missing).await?.into_iter();
         let entries = looks.into_iter().map(|look| match look {
-            Look::Valid(entry) => entry,
+            Look::Valid(entry) => (entry, Source::L1),
             Look::NeedsFence | Look::Nothing => found.next().expect("one for each that L1 lacked"),
         });
-        let entries = entries.collect();
-        Ok(Some((serving, entries)))
+        let found = entries.unzip();
+        Ok(Some((serving, found)))
     }
 
     /// Waits until the log has been applied up to the newest entry, then judges all of them; no verdict when an entry is
@@ -149,11 +173,14 @@ impl Cache {
         Some(judge_batch(&serving.world, target, stamps(entries), now))
     }
 
-    async fn refill(&self, serving: &Arc<Serving>, read: &Read, deadline: Instant) -> Result<Arc<Entry>, ReadError> {
+    async fn refill(
+        &self,
+        serving: &Arc<Serving>,
+        read: &Read,
+        deadline: Instant,
+    ) -> Result<(Arc<Entry>, Source), ReadError> {
         let entitlement = Entitlement::applied(&serving.world);
-        self.fill(serving, &entitlement, read, deadline)
-            .await
-            .map(|(entry, _)| entry)
+        self.fill(serving, &entitlement, read, deadline).await
     }
 
     async fn afresh(&self, reads: &[Read], deadline: Instant) -> Result<BatchAnswer, ReadError> {
@@ -189,6 +216,7 @@ impl Cache {
             position: stamp.1,
         };
         Ok(BatchAnswer {
+            sources: vec![Source::Fill; entries.len()],
             entries,
             token,
             kept: Level::FullyConsistent,
@@ -200,10 +228,15 @@ fn stamps(entries: &[Arc<Entry>]) -> impl Iterator<Item = &Stamp> {
     entries.iter().map(|entry| &entry.stamp)
 }
 
-fn one_state(serving: &Serving, entries: Vec<Arc<Entry>>, position: Position, kept: Level) -> BatchAnswer {
+fn one_state(serving: &Serving, (entries, sources): Found, position: Position, kept: Level) -> BatchAnswer {
     let token = Token {
         incarnation: serving.world.incarnation(),
         position,
     };
-    BatchAnswer { entries, token, kept }
+    BatchAnswer {
+        entries,
+        sources,
+        token,
+        kept,
+    }
 }

@@ -10,6 +10,7 @@ use http::Response;
 use hyper::body::Incoming;
 use neverstale_cache::{BatchAnswer, Entry, Level};
 use neverstale_flavour::{Read, Router};
+use neverstale_lifecycle::random_u64;
 use neverstale_wire::{Problem, ProblemKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -61,6 +62,7 @@ pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let cache = &call.shared.cache;
     let keys = asked.iter().map(|asked| &*asked.path);
     if let Some(hit) = cache.hit_all(keys, call.asked.level) {
+        offer(call, &asked, &hit);
         let told = hit
             .entries
             .iter()
@@ -75,6 +77,7 @@ pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Result<Response<B
     let answered = if reads.is_empty() {
         BatchAnswer {
             entries: Vec::new(),
+            sources: Vec::new(),
             token: cache.position(call.deadline).await?,
             kept: Level::FullyConsistent,
         }
@@ -139,6 +142,18 @@ impl<'q> From<Spelled<'q>> for Asked<'q> {
 fn route(router: &Router, path: &str, grant: Grant) -> Routed {
     let read = router.route(path).map_err(|error| Failure::from(error).problem)?;
     guard(grant, router.flavour().view(read.view).secret, read)
+}
+
+/// Lets the auditor have one of the answers, if it wants one: each time another.
+fn offer(call: &Call<'_>, asked: &[Asked<'_>], answered: &BatchAnswer) {
+    let auditor = &call.shared.auditor;
+    if !auditor.wants() {
+        return;
+    }
+    let place = random_u64() as usize % asked.len();
+    if let Ok(read) = call.shared.router.route(&asked[place].path) {
+        auditor.offer(&read, &answered.entries[place], answered.sources[place]);
+    }
 }
 
 /// Secrets are for those who may have them; the other answers of the batch are for everybody.
@@ -312,6 +327,7 @@ mod tests {
         let asked: Vec<_> = asked.collect();
         let answered = BatchAnswer {
             entries: Vec::new(),
+            sources: Vec::new(),
             token: TOKEN,
             kept: Level::FullyConsistent,
         };

@@ -11,7 +11,7 @@ use std::{
 use crate::pods::{self, World};
 use neverstale_cache::{Level, Source};
 use neverstale_lifecycle::Clock;
-use neverstale_telemetry::{FenceOutcome, FillOutcome};
+use neverstale_telemetry::{FenceOutcome, FillOutcome, Level as LevelLabel, ReadOutcome};
 
 /// P1. Reads are linearizable. When the writer of a watched row has been told that the commit is done, or when somebody
 /// has seen its effect on the primary or in an answer of any sidecar, every `fully-consistent` read that begins after
@@ -182,6 +182,8 @@ async fn a_batch_of_valid_entries_asks_nobody_under_a_lease_and_one_fence_withou
             (fills, pod.metrics.fences_total[FenceOutcome::Ok].get())
         };
         assert_eq!(asked(&pod).0, 20);
+        let counted = |outcome| pod.metrics.reads[LevelLabel::FullyConsistent][outcome].get();
+        assert_eq!((counted(ReadOutcome::Fill), counted(ReadOutcome::L1)), (20, 0));
         let keys = || reads.iter().map(|read| &*read.key);
         if lease_ms == 0 {
             let before = asked(&pod);
@@ -191,13 +193,14 @@ async fn a_batch_of_valid_entries_asks_nobody_under_a_lease_and_one_fence_withou
             );
             read_all(&pod).await;
             assert_eq!(asked(&pod), (before.0, before.1 + 1), "one fence for the whole batch");
+            assert_eq!((counted(ReadOutcome::Fill), counted(ReadOutcome::L1)), (20, 20));
         } else {
             // The lease renews itself by fences of its own, so that only the hit itself is looked at.
             pod.until("a lease serves the batch", |pod| {
                 pod.cache.hit_all(keys(), Level::FullyConsistent).is_some()
             })
             .await;
-            assert_eq!(asked(&pod).0, 20);
+            assert_eq!((asked(&pod).0, counted(ReadOutcome::L1)), (20, 20));
         }
         assert!(
             pod.cache
