@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,10 @@ def free_port() -> int:
 class Postgres:
     """A PostgreSQL: borrowed, or started and thrown away."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, log: Path | None = None) -> None:
         self.port = port
+        self.log = log
+        """What it says, if it was started here."""
         self._databases = 0
 
     def url(self, database: str) -> str:
@@ -81,11 +83,16 @@ class Postgres:
 
     def database(self) -> str:
         """Makes a database with the application's schema and a few people; `drop` it."""
+        name = self.empty_database()
+        self.execute(name, SCHEMA.read_text())
+        self.execute(name, POPULATION)
+        return name
+
+    def empty_database(self) -> str:
+        """Makes a database with nothing in it; `drop` it."""
         self._databases += 1
         name = f"python_{os.getpid()}_{self._databases}"
         self.execute("postgres", f"CREATE DATABASE {name}")
-        self.execute(name, SCHEMA.read_text())
-        self.execute(name, POPULATION)
         return name
 
     def drop(self, database: str) -> None:
@@ -114,8 +121,8 @@ def postgres() -> Iterator[Postgres]:
         with open(f"{home}/log", "wb") as log:
             server = subprocess.Popen([*words, "-c", "fsync=off"], stdout=log, stderr=log, cwd=home, **identity)
         try:
-            started = Postgres(port)
-            _wait_until(lambda: _answers(started), server, Path(f"{home}/log"))
+            started = Postgres(port, Path(f"{home}/log"))
+            wait_until(lambda: _answers(started), server, Path(f"{home}/log"))
             yield started
         finally:
             # At once: nothing of it is kept.
@@ -135,7 +142,7 @@ def redis() -> Iterator[str]:
         with open(f"{home}/log", "wb") as log:
             server = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            _wait_until(lambda: _pings(port), server, Path(f"{home}/log"))
+            wait_until(lambda: _pings(port), server, Path(f"{home}/log"))
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             server.terminate()
@@ -153,7 +160,7 @@ class Sidecar:
         # Its own environment: whatever else is called NEVERSTALE_… is an unknown setting to it, which it refuses.
         self._environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         self._environment |= {"DATABASE_URL": database_url, **environment}
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def install(self) -> None:
         subprocess.run([binary(), "install"], check=True, capture_output=True, env=self._environment)
@@ -163,28 +170,38 @@ class Sidecar:
         words += ["--admin-listen", f"127.0.0.1:{self.admin_port}"]
         log = Path(self.home.name) / "log"
         with log.open("ab") as file:
-            self._process = subprocess.Popen(words, stdout=file, stderr=file, env=self._environment)
-        _wait_until(self._is_ready, self._process, log)
+            self.process = subprocess.Popen(words, stdout=file, stderr=file, env=self._environment)
+        wait_until(self._is_ready, self.process, log)
 
     def stop(self) -> None:
         """Kills it, as a crash does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(_PATIENCE_SECONDS)
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(_PATIENCE_SECONDS)
+            self.process = None
 
     def end(self) -> int:
         """Tells it to end, and gives the exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        code = self._process.wait(_PATIENCE_SECONDS)
-        self._process = None
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(_PATIENCE_SECONDS)
+        self.process = None
         return code
 
+    def reads(self) -> int:
+        """How many reads and batches it has answered since it was started."""
+        counters = ("neverstale_reads_total{", "neverstale_batch_rounds_total{")
+        metrics = self._admin("/metrics")[1].decode().splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in metrics if line.startswith(counters))
+
     def _is_ready(self) -> bool:
+        return self._admin("/readyz")[0] == 200
+
+    def _admin(self, path: str) -> tuple[int, bytes]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)) as connection:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
 
 
 @contextmanager
@@ -237,8 +254,14 @@ def _pings(port: int) -> bool:
         return connection.recv(16).startswith(b"+PONG")
 
 
-def _wait_until(is_there: Any, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+def wait_until(
+    is_there: Callable[[], bool],
+    process: subprocess.Popen[bytes],
+    log: Path,
+    patience_seconds: float = _PATIENCE_SECONDS,
+) -> None:
+    """Waits for a server that was started."""
+    deadline = time.monotonic() + patience_seconds
     while True:
         try:
             if is_there():

@@ -33,7 +33,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (models / "functions.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    monkeypatch.setenv("NEVERSTALE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("NEVERSTALE_URL", "unix:///no/such.sock")
     yield models
     for name in [name for name in sys.modules if name.split(".")[0] == "open_webui"]:
         del sys.modules[name]
@@ -52,7 +52,13 @@ def test_what_is_not_known_is_left_alone_and_said_once(fake: Path, caplog: pytes
 
 
 @pytest.mark.parametrize(
-    "switch", [{"NEVERSTALE_OPENWEBUI": "off"}, {"NEVERSTALE_URL": ""}, {"NEVERSTALE_URL": "nonsense"}]
+    "switch",
+    [
+        {"NEVERSTALE_OPENWEBUI": "off"},
+        {"NEVERSTALE_URL": ""},
+        {"NEVERSTALE_URL": "nonsense"},
+        {"NEVERSTALE_URL": "http://127.0.0.1:7380"},
+    ],
 )
 def test_the_environment_decides(fake: Path, monkeypatch: pytest.MonkeyPatch, switch: dict[str, str]) -> None:
     for name, value in switch.items():
@@ -75,7 +81,7 @@ def test_the_module_runs_scripts_and_modules(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("import sys; print(sys.argv[1:], any(type(f).__name__ == '_Finder' for f in sys.meta_path))")
     words = [sys.executable, "-m", "neverstale.openwebui", str(script), "a", "-m"]
-    environment = {**os.environ, "NEVERSTALE_URL": "http://127.0.0.1:1"}
+    environment = {**os.environ, "NEVERSTALE_URL": "unix:///no/such.sock"}
     run = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
     assert run.stdout == "['a', '-m'] True\n"
     run = subprocess.run(words[:3], capture_output=True, text=True, env=environment)
@@ -91,6 +97,8 @@ def test_the_functions_of_the_real_application_answer_as_its_own_do(own: House, 
         "DATA_DIR": str(tmp_path),
         "WEBUI_SECRET_KEY": SECRET_KEY,
         "ENABLE_DB_MIGRATIONS": "false",
+        "FROM_INIT_PY": "true",
+        "STATIC_DIR": str(tmp_path / "static"),
         "NEVERSTALE_URL": own.sidecar.socket_url,
     }
     words = [str(APPLICATION), "-m", "neverstale.openwebui", str(Path(__file__).with_name("openwebui_walk.py"))]

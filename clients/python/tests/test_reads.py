@@ -115,6 +115,22 @@ def test_a_batch_is_answered_at_one_state_with_problems_in_their_places(asker: A
         asker.batch([reads.api_key("sk-of-user-2")])
 
 
+def test_a_batch_does_not_send_again_what_the_caller_has(kind: str, own: House) -> None:
+    asked = [reads.user("u2"), reads.user("u3"), reads.user("nobody")]
+    with Asker(kind, own.sidecar.socket_url) as asker:
+        first = asker.batch(asked)
+        etags = [first.etag(0), first.etag(1), None]
+        assert all(etags[:2]) and first.etag(2) == "" and not first.is_unchanged(0)
+        own.execute("UPDATE \"user\" SET name = 'Another' WHERE id = 'u3'")
+        second = asker.batch(asked, etags=etags)
+        assert [second.is_unchanged(place) for place in range(3)] == [True, False, False]
+        assert second.etag(0) == etags[0] and second[1]["name"] == "Another" and second.get(2) is None
+        with pytest.raises(ValueError, match="unchanged"):
+            second[0]
+        with pytest.raises(ValueError):
+            asker.batch(asked, etags=etags[:2])
+
+
 def test_a_refusal_is_an_exception_with_the_problem_inside(asker: Asker) -> None:
     with pytest.raises(neverstale.NotFound) as missing:
         asker.read(reads.user("nobody"))

@@ -55,7 +55,8 @@ class Answer(Generic[T_co]):
 class Batch(Sequence[Any]):
     """The answers to several reads, all of one state, in the order asked.
 
-    Taking one that is a problem raises it; `get` gives a default for what does not exist.
+    Taking one that is a problem raises it; `get` gives a default for what does not exist. One that is unchanged since the tag that
+    was given (`etags=`) was not sent again: the caller has it, and taking it is a `ValueError`.
     """
 
     __slots__ = ("_answers", "position")
@@ -72,7 +73,7 @@ class Batch(Sequence[Any]):
         try:
             position, answers = told["position"], told["answers"]
             is_whole = isinstance(position, str) and len(answers) == reads
-            is_whole = is_whole and all(isinstance(one["status"], int) and "body" in one for one in answers)
+            is_whole = is_whole and all(one["status"] == 304 or "body" in one for one in answers)
         except (KeyError, TypeError):
             is_whole = False
         if not is_whole:
@@ -86,9 +87,11 @@ class Batch(Sequence[Any]):
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
         answer = self._answers[place]
-        if answer["status"] != 200:
-            raise problem_error(answer["status"], answer["body"])
-        return answer["body"]
+        if answer["status"] == 200:
+            return answer["body"]
+        if answer["status"] == 304:
+            raise ValueError("this one is unchanged: the caller has it")
+        raise problem_error(answer["status"], answer["body"])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[place] for place in range(len(self)))
@@ -99,6 +102,14 @@ class Batch(Sequence[Any]):
             return self[place]
         except NotFound:
             return default
+
+    def is_unchanged(self, place: int) -> bool:
+        """Whether what the caller has, by the tag it gave, is the answer."""
+        return bool(self._answers[place]["status"] == 304)
+
+    def etag(self, place: int) -> str:
+        """Names this very value; the empty text for problems."""
+        return str(self._answers[place].get("etag", ""))
 
     def __repr__(self) -> str:
         return f"Batch({len(self)} answers, position={self.position!r})"

@@ -74,10 +74,15 @@ class AsyncClient:
         return answer(read, await self._exchange(self._requests.of(read, level, timeout, etag), timeout), known)
 
     async def batch(
-        self, reads: Sequence[Read[Any]], *, level: Level | None = None, timeout: float | None = None
+        self,
+        reads: Sequence[Read[Any]],
+        *,
+        etags: Sequence[str | None] | None = None,
+        level: Level | None = None,
+        timeout: float | None = None,
     ) -> Batch:
-        """Asks several things at one state, in one round trip."""
-        return Batch.of(await self._exchange(self._requests.batch(reads, level, timeout), timeout), len(reads))
+        """Asks several things at one state, in one round trip; what has the tag given for it is not sent again."""
+        return Batch.of(await self._exchange(self._requests.batch(reads, etags, level, timeout), timeout), len(reads))
 
     async def position(self, *, timeout: float | None = None) -> str:
         """Takes a fence: a token at least as new as everything committed before."""
@@ -180,10 +185,12 @@ class AsyncSession:
         freshness.seen(answer.position)
         return answer
 
-    async def batch(self, reads: Sequence[Read[Any]], *, timeout: float | None = None) -> Batch:
+    async def batch(
+        self, reads: Sequence[Read[Any]], *, etags: Sequence[str | None] | None = None, timeout: float | None = None
+    ) -> Batch:
         """As `AsyncClient.batch`."""
         freshness = self._freshness
-        batch = await self._client.batch(reads, level=freshness.level, timeout=timeout)
+        batch = await self._client.batch(reads, etags=etags, level=freshness.level, timeout=timeout)
         freshness.seen(batch.position)
         return batch
 

@@ -70,9 +70,16 @@ class Client:
         etag = known.etag or None if known is not None else None
         return answer(read, self._exchange(self._requests.of(read, level, timeout, etag), timeout), known)
 
-    def batch(self, reads: Sequence[Read[Any]], *, level: Level | None = None, timeout: float | None = None) -> Batch:
-        """Asks several things at one state, in one round trip."""
-        return Batch.of(self._exchange(self._requests.batch(reads, level, timeout), timeout), len(reads))
+    def batch(
+        self,
+        reads: Sequence[Read[Any]],
+        *,
+        etags: Sequence[str | None] | None = None,
+        level: Level | None = None,
+        timeout: float | None = None,
+    ) -> Batch:
+        """Asks several things at one state, in one round trip; what has the tag given for it is not sent again."""
+        return Batch.of(self._exchange(self._requests.batch(reads, etags, level, timeout), timeout), len(reads))
 
     def position(self, *, timeout: float | None = None) -> str:
         """Takes a fence: a token at least as new as everything committed before."""
@@ -176,10 +183,12 @@ class Session:
         freshness.seen(answer.position)
         return answer
 
-    def batch(self, reads: Sequence[Read[Any]], *, timeout: float | None = None) -> Batch:
+    def batch(
+        self, reads: Sequence[Read[Any]], *, etags: Sequence[str | None] | None = None, timeout: float | None = None
+    ) -> Batch:
         """As `Client.batch`."""
         freshness = self._freshness
-        batch = self._client.batch(reads, level=freshness.level, timeout=timeout)
+        batch = self._client.batch(reads, etags=etags, level=freshness.level, timeout=timeout)
         freshness.seen(batch.position)
         return batch
 

@@ -18,6 +18,7 @@ TIMEOUT_SECONDS = 5.0
 """The time that a request has when nobody says otherwise."""
 
 _BEARER = re.compile(r"[!-~]+").fullmatch
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _BATCH_PATH = "/v1/batch"
 _POSITION_PATH = "/v1/position"
 
@@ -46,11 +47,24 @@ class Requests:
             return b"GET " + read.path.encode("ascii") + self._usual
         return self._written(read.path, read.body, level, timeout, etag)
 
-    def batch(self, reads: Sequence[Read[Any]], level: Level | None, timeout: float | None) -> bytes:
-        """Several reads at one state."""
+    def batch(
+        self,
+        reads: Sequence[Read[Any]],
+        etags: Sequence[str | None] | None,
+        level: Level | None,
+        timeout: float | None,
+    ) -> bytes:
+        """Several reads at one state, each with the tag of what the caller has, if it has something."""
         if any(read.body is not None for read in reads):
             raise ValueError("API keys and sessions are resolved by themselves, not in a batch")
-        body = json.dumps({"reads": [read.path for read in reads]}, separators=(",", ":"))
+        if etags is None:
+            asked: list[Any] = [read.path for read in reads]
+        else:
+            asked = [
+                {"path": read.path, "etag": etag} if etag else read.path
+                for read, etag in zip(reads, etags, strict=True)
+            ]
+        body = _encode({"reads": asked})
         return self._written(_BATCH_PATH, body.encode("ascii"), level, timeout, None)
 
     def position(self, timeout: float | None) -> bytes:

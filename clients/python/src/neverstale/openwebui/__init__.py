@@ -5,8 +5,8 @@ source text is exactly one that was read. Everything else is left alone, and sai
 sidecar, fully consistently, and gives what the application's own function would give, fresh each time; where the sidecar is away,
 refuses, or does not tell (secrets), the application's own function answers from Postgres as before.
 
-Nothing is cached here. What is not taken over, because the sidecar does not hold all columns of it: users, groups, models,
-functions, tools and the rows of `auth`.
+The reads of one HTTP request are one batch, of one state (`snapshot`). What the process keeps of an answer is good only where the
+sidecar says so again in that request, by a 304 (`entries`).
 """
 
 from neverstale.openwebui.hook import attach, is_wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -22,6 +23,8 @@ def main() -> None:
     if is_module:
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     else:
+        # Where Python itself looks for what a script imports.
+        sys.path[0] = os.path.dirname(os.path.abspath(words[0]))
         runpy.run_path(words[0], run_name="__main__")
 
 

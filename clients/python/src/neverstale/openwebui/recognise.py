@@ -18,16 +18,24 @@ log = logging.getLogger("neverstale.openwebui")
 def recognised(module: ModuleType, owner: str, known: Mapping[str, frozenset[str]]) -> Any | None:
     """Gives the object `owner` of the module if all its functions in `known` are as they were read; else says so, once."""
     found = getattr(module, owner, None)
-    unknown = [name for name, prints in known.items() if fingerprint(getattr(found, name, None)) not in prints]
-    if not unknown:
-        return found
-    names = ", ".join(f"{owner}.{name}" for name in unknown)
-    log.warning("%s: %s not as in a release that is known; reads of %s go to Postgres", module.__name__, names, owner)
-    return None
+    return found if _are_known(found, f"{owner}.", module, known) else None
+
+
+def is_known(module: ModuleType, known: Mapping[str, frozenset[str]]) -> bool:
+    """Whether all functions of the module itself in `known` are as they were read; else says so, once."""
+    return _are_known(module, "", module, known)
+
+
+def _are_known(owner: object, prefix: str, module: ModuleType, known: Mapping[str, frozenset[str]]) -> bool:
+    unknown = [name for name, prints in known.items() if fingerprint(getattr(owner, name, None)) not in prints]
+    if unknown:
+        names = ", ".join(f"{prefix}{name}" for name in unknown)
+        log.warning("%s: %s not as in a release that is known; these reads go to Postgres", module.__name__, names)
+    return not unknown
 
 
 def fingerprint(function: Callable[..., Any] | None) -> str | None:
-    """Names a function's source text; none where there is none."""
+    """Names the source text of a function or a class; none where there is none."""
     if function is None:
         return None
     try:
