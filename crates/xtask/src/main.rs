@@ -44,6 +44,9 @@ enum Chore {
     Test {
         /// Runs only the tests whose name contains this; `python` also those of clients/python.
         filter: Option<String>,
+        /// Runs those with the real Open WebUI instead: 0.12.4 and 0.6.43 from PyPI, two replicas each.
+        #[arg(long, conflicts_with = "filter")]
+        real: bool,
     },
     /// Proves the protocol: the model, every safeguard taken away in turn, the museum.
     Prove(ProveOptions),
@@ -57,6 +60,9 @@ enum Chore {
     },
     /// Runs the benches in release and writes benches/RESULTS.md.
     Bench {
+        /// Measures on the real Open WebUI instead, and prints tables: `bench`, or `tables` for staleness.
+        #[arg(long)]
+        real: Option<String>,
         /// Goes to the benches as it is.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -87,11 +93,16 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Demo(options) => demo::run(&options),
-        Chore::Test { filter } => test::run(filter.as_deref()).and_then(test::Totals::judge),
+        Chore::Test { real: true, .. } => test::run_real().and_then(test::Totals::judge),
+        Chore::Test { filter, .. } => test::run(filter.as_deref()).and_then(test::Totals::judge),
         Chore::Prove(options) => prove::run(&options),
         Chore::Ci => ci::run(),
         Chore::Tidy { write } => tidy::run(write),
-        Chore::Bench { arguments } => bench::run(&arguments),
+        Chore::Bench {
+            real: Some(script),
+            arguments,
+        } => bench::run_real(&script, &arguments),
+        Chore::Bench { arguments, .. } => bench::run(&arguments),
         Chore::Jepsen(options) => jepsen::run(&options),
         Chore::Simulate { arguments } => simulate::run(&arguments),
         Chore::Chart { write } => chart::run(write),

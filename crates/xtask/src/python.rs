@@ -17,18 +17,48 @@ use neverstale_testkit::{quietly, redis_server, target_directory, workspace};
 const CLIENT: &str = "clients/python";
 /// Succeeds where there is a Python that is new enough and can make virtual environments.
 const PROBE: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+/// How pytest is run.
+const PYTEST: [&str; 6] = ["-m", "pytest", "--quiet", "--color=no", "-p", "no:cacheprovider"];
 /// Written last into an environment: half an installation is none.
 const COMPLETE: &str = "complete";
 
 /// The command that runs the tests; none where there is no Python.
 pub(crate) fn tests() -> Result<Option<Command>> {
+    let Some(mut command) = command()? else {
+        return Ok(None);
+    };
+    command.args(PYTEST);
+    Ok(Some(command))
+}
+
+/// The command that runs those with the real Open WebUI, which they install from PyPI into the target directory; none where there is no
+/// Python.
+pub(crate) fn real_tests() -> Result<Option<Command>> {
+    let Some(mut command) = command()? else {
+        return Ok(None);
+    };
+    command.args(PYTEST).arg("real");
+    Ok(Some(command))
+}
+
+/// The command that measures on the real Open WebUI; none where there is no Python.
+pub(crate) fn real_bench(script: &str) -> Result<Option<Command>> {
+    let Some(mut command) = command()? else {
+        return Ok(None);
+    };
+    command.arg(format!("real/{script}.py"));
+    Ok(Some(command))
+}
+
+/// The environment's Python, where the client is.
+fn command() -> Result<Option<Command>> {
     let Some(python) = environment()? else {
         return Ok(None);
     };
     let mut command = Command::new(python);
-    command.args(["-m", "pytest", "--quiet", "--color=no", "-p", "no:cacheprovider"]);
     command.current_dir(workspace().join(CLIENT));
     command.env("NEVERSTALE_TEST_REDIS_BIN", redis_server()?.path);
+    command.env("CARGO_TARGET_DIR", target_directory());
     Ok(Some(command))
 }
 

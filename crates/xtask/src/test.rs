@@ -63,6 +63,20 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     Ok(totals)
 }
 
+/// Drives the real Open WebUI through HTTP, two replicas each with its sidecar. The last line printed is the total.
+pub(crate) fn run_real() -> Result<Totals> {
+    println!("{}", redis_server()?.how);
+    let version = PostgresVersion::System;
+    println!("{}", postgres_binaries(version)?.how);
+    let mut command = python::real_tests()?.context("the tests with the real application need Python")?;
+    let server = Server::start(version)?;
+    server.lend_to(command.env("NEVERSTALE_BIN", build_binary(Profile::Dev)?));
+    println!("{}", shown(&command));
+    let totals = count(&mut command)?;
+    println!("{totals}");
+    Ok(totals)
+}
+
 fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Command>> {
     let whole = version == PostgresVersion::System;
     let packages = packages_with_servers(&metadata()?);
