@@ -16,6 +16,8 @@ use crate::{
     server::Server,
 };
 
+/// Packages below the testkit, or the testkit itself, which start PostgreSQL by themselves.
+const OWN_SERVERS: [&str; 3] = ["neverstale-testkit", "neverstale-installation", "neverstale-flavour"];
 /// What is about HTTP, and so needs no other PostgreSQL, and takes long.
 const HTTP_ALONE: &str = "test(/^fuzz::/)";
 
@@ -51,9 +53,11 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     let binary = build_binary(Profile::Dev)?;
     let mut totals = Totals::default();
     for version in [PostgresVersion::System, PostgresVersion::Wheel] {
-        println!("{}", postgres_binaries(version)?.how);
+        let postgres = postgres_binaries(version)?;
+        println!("{}", postgres.how);
         let server = Server::start(version)?;
         for mut command in commands(version, filter)? {
+            command.env("NEVERSTALE_TEST_POSTGRES_BIN", &postgres.path);
             server.lend_to(command.env("NEVERSTALE_BIN", &binary));
             println!("NEVERSTALE_TEST_POSTGRES={} {}", version.as_str(), shown(&command));
             totals.add(count(&mut command)?);
@@ -116,7 +120,7 @@ fn python_tests(version: PostgresVersion, filter: Option<&str>) -> Result<Option
     python::tests()
 }
 
-/// The packages whose tests use the testkit, and so a PostgreSQL.
+/// The packages whose tests use a PostgreSQL: the testkit's, or servers of their own.
 fn packages_with_servers(metadata: &Value) -> Vec<String> {
     let uses = |package: &&Value| {
         let dependencies = package["dependencies"].as_array();
@@ -128,7 +132,7 @@ fn packages_with_servers(metadata: &Value) -> Vec<String> {
     names
         .filter(|name| !chores.contains(name))
         .map(str::to_owned)
-        .chain(["neverstale-testkit".to_owned()])
+        .chain(OWN_SERVERS.map(str::to_owned))
         .collect()
 }
 
