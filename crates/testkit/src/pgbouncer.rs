@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpStream;
 
 use crate::{
+    ports::free_port,
     provision::pgbouncer,
-    scratch::{Scratch, User, free_port},
+    scratch::{Scratch, User},
     supervisor::{Ending, Recipe, Supervised},
 };
 

@@ -26,8 +26,9 @@ use tokio_postgres::Client;
 pub use database::Database;
 
 use crate::{
+    ports::free_port,
     provision::{PostgresVersion, postgres_binaries},
-    scratch::{Scratch, User, free_port},
+    scratch::{Scratch, User},
     supervisor::{Ending, Recipe, Supervised},
     wall_clock::WallClock,
 };

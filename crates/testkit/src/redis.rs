@@ -22,8 +22,9 @@ pub use cluster::{MovingSlot, RedisCluster};
 pub use sentinel::RedisSentinel;
 
 use crate::{
+    ports::free_port,
     provision::redis_server,
-    scratch::{Scratch, free_port},
+    scratch::Scratch,
     supervisor::{Ending, Recipe, Supervised},
 };
 

@@ -1,10 +1,9 @@
-//! Places on this machine: throw-away directories, free ports, the workspace and its target directory.
+//! Places on this machine: throw-away directories, the workspace and its target directory.
 //!
 //! A throw-away directory names its owner's process id, so that the next one that is made can sweep what dead owners left behind.
 
 use std::{
     env, fs,
-    net::TcpListener,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
@@ -85,12 +84,6 @@ fn number_from_id(which: &str, name: &str) -> Option<u32> {
         .then(|| String::from_utf8_lossy(&output.stdout).trim().parse().ok())?
 }
 
-/// A loopback port that nobody listened on a moment ago. Another process may take it first, so whoever uses it must be ready to try again.
-pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free loopback port")?;
-    Ok(listener.local_addr()?.port())
-}
-
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -104,7 +97,7 @@ pub fn target_directory() -> PathBuf {
 }
 
 /// Where throw-away directories are made: the short and everywhere readable `/tmp` for root, whose servers run as somebody else.
-fn base() -> PathBuf {
+pub(crate) fn base() -> PathBuf {
     if getuid().is_root() {
         PathBuf::from("/tmp")
     } else {

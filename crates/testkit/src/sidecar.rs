@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal};
 
 use crate::{
     http::{Answer, Client, Target},
-    scratch::{Scratch, free_port, target_directory, workspace},
+    ports::free_port,
+    scratch::{Scratch, target_directory, workspace},
     supervisor::{Ending, Recipe, Supervised},
 };
 

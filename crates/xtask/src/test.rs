@@ -57,6 +57,8 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
         println!("{}", postgres.how);
         let server = Server::start(version)?;
         for mut command in commands(version, filter)? {
+            // Forty frames of a runtime would hide what a failing test has to say.
+            command.env("RUST_BACKTRACE", "0");
             command.env("NEVERSTALE_TEST_POSTGRES_BIN", &postgres.path);
             server.lend_to(command.env("NEVERSTALE_BIN", &binary));
             println!("NEVERSTALE_TEST_POSTGRES={} {}", version.as_str(), shown(&command));

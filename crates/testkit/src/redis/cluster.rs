@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::{PATIENCE, Redis, ask};
-use crate::scratch::free_port;
+use crate::ports::free_port;
 
 const NODES: u16 = 3;
 const SLOTS: u16 = 16_384;

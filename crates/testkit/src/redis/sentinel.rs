@@ -10,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::{ATTEMPTS, PATIENCE, Redis, ask};
 use crate::{
+    ports::free_port,
     provision::redis_server,
-    scratch::{Scratch, free_port},
+    scratch::Scratch,
     supervisor::{Ending, Recipe, Supervised},
 };
 
