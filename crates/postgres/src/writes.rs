@@ -144,7 +144,9 @@ impl Writer {
         let changing = timeout_at(deadline, self.change(change, may, deadline));
         let (connection, written) = changing.await.map_err(|_| WriteError::Deadline)??;
         let Written::Changed(_) = written else {
-            if connection.client().batch_execute("ROLLBACK").await.is_ok() {
+            // Nothing is lost where that takes too long: the connection ends, and the transaction with it.
+            let rolled_back = timeout_at(deadline, connection.client().batch_execute("ROLLBACK")).await;
+            if let Ok(Ok(())) = rolled_back {
                 self.keep(connection).await;
             }
             return Ok(written);

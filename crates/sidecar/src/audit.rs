@@ -84,22 +84,18 @@ impl Auditor {
     /// Compares every path once, or as long as was asked for.
     async fn rounds(&self, paths: &[String], asked: &cli::Audit) -> Result<Report, Failure> {
         let end = asked.span.map(|span| Instant::now() + span);
-        let is_over = || end.is_none_or(|end| Instant::now() >= end);
         let mut pace = interval(Duration::from_secs(1) / asked.rate);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut report = Report::default();
-        loop {
-            for path in paths {
-                pace.tick().await;
-                report.add(path, self.compare(path).await?);
-                if end.is_some() && is_over() {
-                    return Ok(report);
-                }
-            }
-            if is_over() {
-                return Ok(report);
+        let count = if end.is_some() { usize::MAX } else { paths.len() };
+        for path in paths.iter().cycle().take(count) {
+            pace.tick().await;
+            report.add(path, self.compare(path).await?);
+            if end.is_some_and(|end| Instant::now() >= end) {
+                break;
             }
         }
+        Ok(report)
     }
 
     /// Compares one path, and says whether the answer came from cache.

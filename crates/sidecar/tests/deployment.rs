@@ -271,6 +271,9 @@ async fn an_audit_of_a_running_sidecar_finds_every_answer_right() {
     let count = |name: &str| report[name].as_u64().expect("a count");
     assert!(count("match") > 50 && count("from_cache") > 50, "{report}");
     assert_eq!((count("mismatch"), count("inconclusive")), (0, 0));
+    // Nobody to read about: there is nothing to go on with.
+    let nobody = ["audit", "--sidecar", &address, "--users", "0", "--for", "1h"];
+    assert!(expect(0, &nobody, &database).await.starts_with("0 match"));
     expect(2, &["audit", "--for", "ever"], &database).await;
     expect(4, &["audit", "--sidecar", "127.0.0.1:1", "/v1/users/u1"], &database).await;
     expect(2, &["audit", "--sidecar", &address, "/v1/nothing"], &database).await;

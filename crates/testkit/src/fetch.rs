@@ -44,7 +44,10 @@ pub fn fill_once(home: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<
         return Ok(());
     }
     say(&format!("installing into {}", home.display()));
-    let staging = home.with_file_name(format!("staging-{}", std::process::id()));
+    // Of this process and for this place: tests that run side by side may want different ones.
+    let mut staging = home.as_os_str().to_owned();
+    staging.push(format!(".staging-{}", std::process::id()));
+    let staging = PathBuf::from(staging);
     fs::remove_dir_all(&staging).ok();
     fs::create_dir_all(&staging).with_context(|| format!("make {}", staging.display()))?;
     fill(&staging)?;

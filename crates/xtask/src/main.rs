@@ -61,7 +61,7 @@ enum Chore {
     /// Runs the benches in release and writes benches/RESULTS.md.
     Bench {
         /// Measures on the real Open WebUI instead, and prints tables: `bench`, or `tables` for staleness.
-        #[arg(long)]
+        #[arg(long, value_parser = ["bench", "tables"])]
         real: Option<String>,
         /// Goes to the benches as it is.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -125,11 +125,10 @@ struct Block {
 }
 
 impl Block {
+    /// Its paragraphs that are promises, by number.
     fn promises(&self) -> impl Iterator<Item = (&str, &str)> {
-        let number = |text: &'_ String| numbered(text).map(|(number, _)| number.len());
-        self.paragraphs
-            .iter()
-            .filter_map(move |text| Some((&text[..number(text)?], text.as_str())))
+        let texts = self.paragraphs.iter().map(String::as_str);
+        texts.filter_map(|text| Some((numbered(text)?.0, text)))
     }
 
     /// Its lines, with the promises as the document has them.
