@@ -7,12 +7,14 @@ the tests start the system's PostgreSQL. Postgres refuses to run as root, so roo
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import http.client
 import json
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 
@@ -31,6 +33,8 @@ SCHEMA = ROOT / "flavours/schema/openwebui-0.12.sql"
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 TOKEN = "a-token-of-the-tests"
 _PATIENCE_SECONDS = 30.0
+_ports: list[IO[str]] = []
+"""Held for as long as this process lives."""
 
 POPULATION = """
 INSERT INTO "user" (id, email, name, role, profile_image_url, created_at, updated_at, last_active_at)
@@ -60,9 +64,26 @@ def binary() -> str:
 
 
 def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that no other test on this machine is given while this process lives.
+
+    Below the kernel's own range, whose ports any outgoing connection may be given, and held by a locked file that all
+    of the project's tests agree on (`crates/testkit/src/ports.rs`).
+    """
+    held = Path("/tmp" if os.getuid() == 0 else tempfile.gettempdir()) / f"neverstale-ports-{os.getuid()}"
+    held.mkdir(exist_ok=True)
+    for port in random.sample(range(10_000, 32_768), 2_000):
+        lock = (held / str(port)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with closing(socket.socket()) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _ports.append(lock)
+        return port
+    raise RuntimeError("no loopback port from 10000 to 32767 is free")
 
 
 class Postgres:
@@ -219,15 +240,20 @@ def sidecar(database_url: str, environment: dict[str, str] | None = None) -> Ite
 
 def session_token(user_id: str) -> str:
     """A session as the application signs it."""
+    now = int(time.time())
+    claims = {"id": user_id, "session_stamp": "stamp", "iat": now, "exp": now + 600, "jti": "a-session"}
+    return signed(claims, SECRET)
+
+
+def signed(claims: dict[str, Any], secret: str) -> str:
+    """A JWT."""
 
     def part(value: bytes) -> str:
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
-    now = int(time.time())
-    claims = {"id": user_id, "session_stamp": "stamp", "iat": now, "exp": now + 600, "jti": "a-session"}
     head = {"alg": "HS256", "typ": "JWT"}
-    signed = ".".join(part(json.dumps(one).encode()) for one in (head, claims))
-    return f"{signed}.{part(hmac.digest(SECRET.encode(), signed.encode(), hashlib.sha256))}"
+    text = ".".join(part(json.dumps(one).encode()) for one in (head, claims))
+    return f"{text}.{part(hmac.digest(secret.encode(), text.encode(), hashlib.sha256))}"
 
 
 def _postgres_binaries() -> str:
@@ -271,3 +297,23 @@ def wait_until(
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args!r} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
         time.sleep(0.02)
+
+
+def walk(python: str, script: str, environment: dict[str, str], home: Path, sidecar: Sidecar) -> None:
+    """Runs a script beside this file in a process that has the application attached, to its end; kills and starts the sidecar where the
+    script says so."""
+    words = [python, "-m", "neverstale.openwebui", str(Path(__file__).with_name(script))]
+    with (home / "errors").open("w+") as errors:
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
+        walking = subprocess.Popen(words, env=environment | {"NEVERSTALE_URL": sidecar.socket_url}, cwd=home, **pipes)
+        assert walking.stdin is not None and walking.stdout is not None
+        with walking:
+            said = []
+            for line in walking.stdout:
+                said.append(line.split()[0] if line.split() else "")
+                if said[-1] in ("stop", "start"):
+                    sidecar.stop() if said[-1] == "stop" else sidecar.start()
+                    walking.stdin.write("done\n")
+                    walking.stdin.flush()
+        errors.seek(0)
+        assert walking.returncode == 0 and said[-3:] == ["stop", "start", "walked"], errors.read()[-4000:]

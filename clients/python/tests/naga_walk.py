@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 import json
 import random
-import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from neverstale.openwebui.naga import groups as groups_taker
 from neverstale.openwebui.naga import users as users_taker
 from neverstale.openwebui.recognise import fingerprint
 from sqlalchemy import event, text
+from walking import Comparison, counted, please, statements
 
 IS_STAND_IN = "stand-in" in (open_webui.__doc__ or "")
 USERS = ["u1", "u2", "u3", "nobody"]
@@ -27,7 +27,6 @@ GROUPS = ["g1", "g2", "g3"]
 VALUES = [None, True, False, 0, 1, 1.0, 2.5, "", "text", [], [True], {"a": {"b": None}}]
 CHANGES = 40
 
-statements: list[str] = []
 chance = random.Random(11)
 
 
@@ -57,10 +56,6 @@ def attached() -> SimpleNamespace:
             if taker is not None:
                 taker.take(module)
     return modules
-
-
-def counted(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-    statements.append(statement)
 
 
 def sql(statement: str, **values: Any) -> None:
@@ -119,17 +114,8 @@ def setting() -> Any:
 
 def compare() -> int:
     """Holds everything against the application's own functions."""
-    compared = 0
-
-    def same(ours: Any, theirs: Any, *asked: Any) -> None:
-        nonlocal compared
-        compared += 1
-        assert ours == theirs and type(ours) is type(theirs), (asked, ours, theirs)
-
-    def own(table: Any, name: str, *asked: Any) -> None:
-        ours, theirs = getattr(table, name)(*asked), getattr(type(table), name)(table, *asked)
-        same(without_activity(ours), without_activity(theirs), name, *asked)
-
+    comparison = Comparison(without_activity)
+    same, own = comparison.same, comparison.own
     for user in USERS:
         own(Users, "get_user_by_id", user)
         own(Groups, "get_groups_by_member_id", user)
@@ -155,7 +141,7 @@ def compare() -> int:
     for part in ("ui", "title"):
         place = place.get(part, None) if isinstance(place, dict) and part in place else "compiled"
     same(settings.TITLE, place)
-    return compared
+    return comparison.compared
 
 
 def is_assigned(user_id: str, item: Any) -> bool:
@@ -225,11 +211,6 @@ def activity_is_written_once_a_minute() -> None:
     for _ in range(5):
         Users.update_user_last_active_by_id("active")
     assert [one.split()[0] for one in statements] == ["UPDATE"], statements
-
-
-def please(word: str) -> None:
-    print(word, flush=True)
-    assert sys.stdin.readline().strip() == "done"
 
 
 def main() -> None:

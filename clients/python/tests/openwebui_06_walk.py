@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from open_webui.models.models import Models
 from open_webui.models.tools import Tools
 from open_webui.models.users import Users
 from sqlalchemy import event, text
+from walking import Comparison, counted, please, statements
 
 USERS = ["u1", "u2", "größe/3 %", "nobody", ""]
 EMAILS = ["a@example.com", "B@example.com", "nobody@example.com"]
@@ -39,12 +39,7 @@ SETTINGS = {
 VALUES = [None, True, 1, 2.5, "text", [], ["a", {"b": 1}], {"ä": {"ö": [None]}}]
 CHANGES = 40
 
-statements: list[str] = []
 chance = random.Random(7)
-
-
-def counted(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-    statements.append(statement)
 
 
 def sql(statement: str, **values: Any) -> None:
@@ -160,17 +155,8 @@ def setting(item: config.PersistentConfig) -> Any:
 
 def compare() -> int:
     """Holds everything against the application's own functions."""
-    compared = 0
-
-    def same(ours: Any, theirs: Any, *asked: Any) -> None:
-        nonlocal compared
-        compared += 1
-        assert ours == theirs and type(ours) is type(theirs), (asked, ours, theirs)
-
-    def own(table: Any, name: str, *asked: Any) -> None:
-        ours, theirs = getattr(table, name)(*asked), getattr(type(table), name)(table, *asked)
-        same(unordered(ours), unordered(theirs), name, *asked)
-
+    comparison = Comparison(unordered)
+    same, own = comparison.same, comparison.own
     for user in USERS:
         own(Users, "get_user_by_id", user)
         own(Groups, "get_groups_by_member_id", user)
@@ -193,7 +179,7 @@ def compare() -> int:
     own(Models, "get_models_by_ids", chance.choices(ROWS, k=chance.randrange(4)))
     for name, item in SETTINGS.items():
         same(getattr(settings, name), setting(item), name)
-    return compared
+    return comparison.compared
 
 
 def unordered(told: Any) -> Any:
@@ -303,11 +289,6 @@ def a_request_asks_once() -> None:
             Users.update_user_settings_by_id("active", {"ui": {"time": time_of_day}})
             assert Users.get_user_by_id("active").settings.ui == {"time": time_of_day}
     setattr(sidecar(), "entries_now", ask)
-
-
-def please(word: str) -> None:
-    print(word, flush=True)
-    assert sys.stdin.readline().strip() == "done"
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -29,15 +28,11 @@ from open_webui.utils import auth
 from openwebui_changes import FUNCTIONS, KEYS, MODELS, RESOURCES, TOOLS, USERS, change, chance, settle
 from pydantic import BaseModel
 from sqlalchemy import event, text
+from walking import counted, please, statements
 
 CHANGES = 40
 
-statements: list[str] = []
 Asked = tuple[Any, str, tuple[Any, ...], dict[str, Any]]
-
-
-def counted(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-    statements.append(statement)
 
 
 def questions() -> list[Asked]:
@@ -212,11 +207,6 @@ async def asked_of_postgres() -> int:
     statements.clear()
     await in_a_request(hot)
     return len(statements)
-
-
-def please(word: str) -> None:
-    print(word, flush=True)
-    assert sys.stdin.readline().strip() == "done"
 
 
 async def main() -> None:

@@ -7,10 +7,8 @@ source names its folder `backend` in `NEVERSTALE_TEST_NAGA`, and the same walk i
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import house
 import pytest
@@ -58,20 +56,5 @@ def test_functions_answer_as_their_own_do(of_naga: House, tmp_path: Path, applic
         "DATA_DIR": str(tmp_path),
         "WEBUI_SECRET_KEY": "a-secret-of-the-application-that-is-long-enough",
         "GLOBAL_LOG_LEVEL": "CRITICAL",
-        "NEVERSTALE_URL": of_naga.sidecar.socket_url,
     }
-    words = [str(PYTHON), "-m", "neverstale.openwebui", str(HERE / "naga_walk.py")]
-    with (tmp_path / "errors").open("w+") as errors:
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
-        walk = subprocess.Popen(words, env=environment, cwd=tmp_path, **pipes)
-        assert walk.stdin is not None and walk.stdout is not None
-        with walk:
-            said = []
-            for line in walk.stdout:
-                said.append(line.split()[0] if line.split() else "")
-                if said[-1] in ("stop", "start"):
-                    of_naga.sidecar.stop() if said[-1] == "stop" else of_naga.sidecar.start()
-                    walk.stdin.write("done\n")
-                    walk.stdin.flush()
-        errors.seek(0)
-        assert walk.returncode == 0 and said[-3:] == ["stop", "start", "walked"], errors.read()[-4000:]
+    house.walk(str(PYTHON), "naga_walk.py", environment, tmp_path, of_naga.sidecar)

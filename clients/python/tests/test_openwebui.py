@@ -99,27 +99,5 @@ def test_the_functions_of_the_real_application_answer_as_its_own_do(own: House, 
         "ENABLE_DB_MIGRATIONS": "false",
         "FROM_INIT_PY": "true",
         "STATIC_DIR": str(tmp_path / "static"),
-        "NEVERSTALE_URL": own.sidecar.socket_url,
     }
-    words = [str(APPLICATION), "-m", "neverstale.openwebui", str(Path(__file__).with_name("openwebui_walk.py"))]
-    with (tmp_path / "errors").open("w+") as errors:
-        walk = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-        )
-        assert walk.stdin is not None and walk.stdout is not None
-        with walk:
-            said = []
-            for line in walk.stdout:
-                said.append(line.split()[0] if line.split() else "")
-                if said[-1] in ("stop", "start"):
-                    own.sidecar.stop() if said[-1] == "stop" else own.sidecar.start()
-                    walk.stdin.write("done\n")
-                    walk.stdin.flush()
-        errors.seek(0)
-        assert walk.returncode == 0 and said[-3:] == ["stop", "start", "walked"], errors.read()
+    house.walk(str(APPLICATION), "openwebui_walk.py", environment, tmp_path, own.sidecar)

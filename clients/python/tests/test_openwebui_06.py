@@ -56,23 +56,8 @@ def installed(postgres: house.Postgres, redis_url: str, tmp_path: Path) -> Itera
 
 
 def test_the_functions_of_the_real_application_answer_as_its_own_do(installed: House, tmp_path: Path) -> None:
-    words = [str(APPLICATION), "-m", "neverstale.openwebui", str(Path(__file__).with_name("openwebui_06_walk.py"))]
-    attached = environment(installed.postgres.url(installed.database), tmp_path)
-    attached["NEVERSTALE_URL"] = installed.sidecar.socket_url
-    with (tmp_path / "errors").open("w+") as errors:
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors, "text": True}
-        walk = subprocess.Popen(words, env=attached, cwd=tmp_path, **pipes)
-        assert walk.stdin is not None and walk.stdout is not None
-        with walk:
-            said = []
-            for line in walk.stdout:
-                said.append(line.split()[0] if line.split() else "")
-                if said[-1] in ("stop", "start"):
-                    installed.sidecar.stop() if said[-1] == "stop" else installed.sidecar.start()
-                    walk.stdin.write("done\n")
-                    walk.stdin.flush()
-        errors.seek(0)
-        assert walk.returncode == 0 and said[-3:] == ["stop", "start", "walked"], errors.read()[-4000:]
+    variables = environment(installed.postgres.url(installed.database), tmp_path)
+    house.walk(str(APPLICATION), "openwebui_06_walk.py", variables, tmp_path, installed.sidecar)
 
 
 class Replica:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from time import monotonic
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from neverstale.openwebui import transactions
@@ -85,41 +85,32 @@ def seen_now(make: Callable[..., Any], *paths: str | None) -> Any:
     return UNTOLD if entries is None else entries[0].shared(make, entries[1:])
 
 
-def _entries_now(paths: tuple[str | None, ...]) -> tuple[Entry, ...] | None:
-    if None in paths:
+async def _entries(paths: tuple[str | None, ...]) -> tuple[Entry, ...] | None:
+    if not _are_paths(paths):
         return None
     snapshot = current.get()
     if snapshot is None or snapshot.is_over:
-        return _all(sidecar().entries_now(paths))  # type: ignore[arg-type]
-    if len(paths) == 1:
-        entry = snapshot.at_hand(paths[0])  # type: ignore[arg-type]
-        if entry is not None:
-            return (entry,)
-    return snapshot.entries_now(paths)  # type: ignore[arg-type]
+        return _all(await sidecar().entries(paths))
+    return snapshot.at_hand(paths) or await snapshot.entries(paths)
+
+
+def _entries_now(paths: tuple[str | None, ...]) -> tuple[Entry, ...] | None:
+    if not _are_paths(paths):
+        return None
+    snapshot = current.get()
+    if snapshot is None or snapshot.is_over:
+        return _all(sidecar().entries_now(paths))
+    return snapshot.at_hand(paths) or snapshot.entries_now(paths)
+
+
+def _are_paths(paths: tuple[str | None, ...]) -> TypeGuard[tuple[str, ...]]:
+    return None not in paths
 
 
 def _all(entries: Sequence[Entry | None] | None) -> tuple[Entry, ...] | None:
     if entries is None or None in entries:
         return None
     return tuple(entries)  # type: ignore[arg-type]
-
-
-async def _entries(paths: tuple[str | None, ...]) -> tuple[Entry, ...] | None:
-    snapshot = current.get()
-    if snapshot is None or snapshot.is_over:
-        if None in paths:
-            return None
-        entries = await sidecar().entries(paths)  # type: ignore[arg-type]
-        if entries is None or None in entries:
-            return None
-        return tuple(entries)  # type: ignore[arg-type]
-    if len(paths) == 1:
-        entry = snapshot.at_hand(paths[0])  # type: ignore[arg-type]
-        if entry is not None:
-            return (entry,)
-    if None in paths:
-        return None
-    return await snapshot.entries(paths)  # type: ignore[arg-type]
 
 
 class Plan:
@@ -183,12 +174,14 @@ class Snapshot:
         self.is_over = False
         """Whether reads ask for themselves."""
 
-    def at_hand(self, path: str) -> Entry | None:
-        """The answer to one read, if it is here and still good."""
-        entry = self._answers.get(path)
+    def at_hand(self, paths: tuple[str, ...]) -> tuple[Entry, ...] | None:
+        """The answer to a single read, if it is here and still good."""
+        if len(paths) != 1:
+            return None
+        entry = self._answers.get(paths[0])
         if entry is not None and self._is_good():
-            self._used[path] = None
-            return entry
+            self._used[paths[0]] = None
+            return (entry,)
         return None
 
     async def entries(self, paths: tuple[str, ...]) -> tuple[Entry, ...] | None:
@@ -198,8 +191,7 @@ class Snapshot:
             self._lock, self._loop = asyncio.Lock(), loop
         if self._loop is not loop:
             # A thread of the request's, with an event loop of its own.
-            entries = await sidecar().entries(paths)
-            return None if entries is None or None in entries else tuple(entries)  # type: ignore[arg-type]
+            return _all(await sidecar().entries(paths))
         # Two tasks of one request ask one after the other, so that the second finds what the first got.
         async with self._lock:
             if self.is_over or not self._is_good() or any(path not in self._answers for path in paths):
@@ -209,8 +201,7 @@ class Snapshot:
         if answers is None:
             return None
         self._used.update(dict.fromkeys(paths))
-        entries = [answers[path] for path in paths]
-        return None if None in entries else tuple(entries)  # type: ignore[arg-type]
+        return _all([answers[path] for path in paths])
 
     async def _asked(self, paths: tuple[str, ...]) -> dict[str, Entry | None] | None:
         """Asks for everything anew, and keeps it, unless the request went on meanwhile."""

@@ -1,7 +1,4 @@
-"""Takes over the reads of one user, and of the first one, who is the super admin; and the write that comes with each request.
-
-`last_active_at` is written by traffic, so no cache watches it. Users are given with the present moment there.
-"""
+"""Takes over the reads of one user, and of the first one, who is the super admin; and the write that comes with each request."""
 
 from __future__ import annotations
 
@@ -10,9 +7,9 @@ from typing import Any
 
 from neverstale.openwebui.activity import Activity, active
 from neverstale.openwebui.entries import UNTOLD
+from neverstale.openwebui.one_user import OneUser
 from neverstale.openwebui.recognise import is_known, recognised
-from neverstale.openwebui.snapshot import path, told_now
-from neverstale.openwebui.v0_6.users import digest
+from neverstale.openwebui.snapshot import told_now
 
 KNOWN = {
     "get_user_by_id": frozenset({"7d4782dcf75f4c46"}),
@@ -36,29 +33,10 @@ def take(module: Any) -> None:
     users.update_user_last_active_by_id = Activity(module).write
 
 
-class _Users:
+class _Users(OneUser):
     def __init__(self, users: Any, model: Any) -> None:
-        self._by_id: Callable[[str], Any] = users.get_user_by_id
-        self._by_email: Callable[[str], Any] = users.get_user_by_email
-        self._by_api_key: Callable[[str], Any] = users.get_user_by_api_key
+        super().__init__(users, model)
         self._first: Callable[[], Any] = users.get_first_user
-
-        def user(body: Any) -> Any:
-            return None if body is None else model.model_validate({**body, "last_active_at": 0})
-
-        self._user = user
-
-    def get_user_by_id(self, id: str) -> Any:
-        user = told_now(self._user, path("app-user", id))
-        return self._by_id(id) if user is UNTOLD else active(user)
-
-    def get_user_by_email(self, email: str) -> Any:
-        user = told_now(self._user, path("app-user-by-email", email))
-        return self._by_email(email) if user is UNTOLD else active(user)
-
-    def get_user_by_api_key(self, api_key: str) -> Any:
-        user = told_now(self._user, path("app-user-by-key", digest(api_key)))
-        return self._by_api_key(api_key) if user is UNTOLD else active(user)
 
     def get_first_user(self) -> Any:
         user = told_now(self._user, FIRST_PATH)

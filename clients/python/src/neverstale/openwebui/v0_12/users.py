@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from time import time
 from types import ModuleType
 from typing import Any
 
 from neverstale import reads
+from neverstale.openwebui.activity import active
 from neverstale.openwebui.entries import UNTOLD
 from neverstale.openwebui.recognise import recognised
 from neverstale.openwebui.sidecar import sidecar
@@ -67,7 +67,7 @@ class _Users:
         if not is_within_another(db):
             user = await told(self._user, path("app-user", id))
             if user is not UNTOLD:
-                return _active(user)
+                return active(user)
         return await self._by_id(id, db)
 
     async def get_user_by_email(self, email: str, db: Any = None) -> Any:
@@ -75,7 +75,7 @@ class _Users:
         if email.isascii() and not is_within_another(db):
             user = await told(self._only_user, path("app-users-by-email", email.lower()))
             if user is not UNTOLD:
-                return _active(user)
+                return active(user)
         return await self._by_email(email, db)
 
     async def get_user_by_api_key(self, api_key: str, db: Any = None) -> Any:
@@ -84,7 +84,7 @@ class _Users:
             if owner is not None:
                 user = await told(self._user, path("app-user", owner))
                 if user is not UNTOLD:
-                    return _active(user)
+                    return active(user)
         # Also for keys that are unknown to the sidecar: to it they expire, to the application they do not.
         return await self._by_api_key(api_key, db)
 
@@ -119,12 +119,6 @@ class _Users:
             if count is not UNTOLD:
                 return int(count)
         return await self._get_num_users(db)
-
-
-def _active(user: Any) -> Any:
-    if user is not None:
-        user.__dict__["last_active_at"] = int(time())
-    return user
 
 
 def _owner(body: Any) -> tuple[str, str] | None:

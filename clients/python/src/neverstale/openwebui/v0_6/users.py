@@ -1,19 +1,16 @@
-"""Takes over the reads of one user, and of how many there are; and the write that comes with each request.
-
-`last_active_at` is written by traffic, so no cache watches it. Users are given with the present moment there, as in 0.12.
-"""
+"""Takes over the reads of one user, and of how many there are; and the write that comes with each request."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from neverstale.openwebui.activity import Activity, active
+from neverstale.openwebui.activity import Activity
 from neverstale.openwebui.entries import UNTOLD
+from neverstale.openwebui.one_user import OneUser
 from neverstale.openwebui.recognise import fingerprint, is_known, recognised
-from neverstale.openwebui.snapshot import path, told_now
+from neverstale.openwebui.snapshot import told_now
 
 KNOWN = {
     # 0.6.43
@@ -42,38 +39,14 @@ def take(module: ModuleType) -> None:
         users.update_last_active_by_id = Activity(module, interval).write
 
 
-class _Users:
+class _Users(OneUser):
     def __init__(self, users: Any, model: Any) -> None:
-        self._by_id: Callable[[str], Any] = users.get_user_by_id
-        self._by_email: Callable[[str], Any] = users.get_user_by_email
-        self._by_api_key: Callable[[str], Any] = users.get_user_by_api_key
+        super().__init__(users, model)
         self._get_num_users: Callable[[], int | None] = users.get_num_users
-
-        def user(body: Any) -> Any:
-            return None if body is None else model.model_validate({**body, "last_active_at": 0})
-
-        self._user = user
-
-    def get_user_by_id(self, id: str) -> Any:
-        user = told_now(self._user, path("app-user", id))
-        return self._by_id(id) if user is UNTOLD else active(user)
-
-    def get_user_by_email(self, email: str) -> Any:
-        user = told_now(self._user, path("app-user-by-email", email))
-        return self._by_email(email) if user is UNTOLD else active(user)
-
-    def get_user_by_api_key(self, api_key: str) -> Any:
-        user = told_now(self._user, path("app-user-by-key", digest(api_key)))
-        return self._by_api_key(api_key) if user is UNTOLD else active(user)
 
     def get_num_users(self) -> int | None:
         count = told_now(_count, COUNT_PATH)
         return self._get_num_users() if count is UNTOLD else int(count)
-
-
-def digest(api_key: str) -> str:
-    """Names an API key where the key itself shall not be."""
-    return hashlib.sha256(api_key.encode()).hexdigest()
 
 
 def _count(body: Any) -> int:
