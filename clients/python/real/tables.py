@@ -24,17 +24,20 @@ def main() -> None:
         "--limit", type=float, default=10.0, help="seconds after which an old answer counts as for ever"
     )
     parser.add_argument("--release", action="append", choices=environments.RELEASES)
+    parser.add_argument("--case", default="", help="a pattern; only the changes that are named so")
     options = parser.parse_args()
     with house.postgres() as postgres:
         for release in options.release or environments.RELEASES:
             with stage(release, postgres) as plain:
                 # Without us only what is stale at all is told, and that shows at once.
-                before = table(plain, attached=False, tries=min(options.tries, 20), limit_seconds=options.limit)
+                tries = min(options.tries, 20)
+                cases = table(plain, attached=False, tries=tries, limit_seconds=options.limit, named=options.case)
+                before = dict(cases)
+            print(f"\n### {release}\n\n| change | before | after |\n| --- | --- | --- |", flush=True)
             with stage(release, postgres) as ours:
-                after = table(ours, attached=True, tries=options.tries, limit_seconds=options.limit)
-            print(f"\n### {release}\n\n| change | before | after |\n| --- | --- | --- |")
-            for name, delays in after.items():
-                print(f"| {name} | {before[name]} | {delays} |", flush=True)
+                cases = table(ours, attached=True, tries=options.tries, limit_seconds=options.limit, named=options.case)
+                for name, delays in cases:
+                    print(f"| {name} | {before[name]} | {delays} |", flush=True)
 
 
 if __name__ == "__main__":
