@@ -59,7 +59,8 @@ impl Flavour {
     pub fn specification(&self, app_schema: &str) -> String {
         let mut text = format!("neverstale {PROTOCOL_VERSION}\nschema {app_schema:?}\n");
         for table in &self.tables {
-            writeln!(text, "table {:?} {:?}", table.name, table.columns).expect("writing to a string never fails");
+            let whose = if table.ours { "our table" } else { "table" };
+            writeln!(text, "{whose} {:?} {:?}", table.name, table.columns).expect("writing to a string never fails");
             for rule in &table.tags {
                 let (key, each, of) = (&rule.key, &rule.each, &rule.of);
                 writeln!(

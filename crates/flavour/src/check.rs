@@ -174,7 +174,8 @@ fn is_null(expr: &Expr) -> bool {
 }
 
 fn check_watched(reference: &Reference, tables: &[Table]) -> Result<(), Refusal> {
-    let Some(table) = tables.iter().find(|table| table.name == reference.table) else {
+    let named = |table: &&Table| table.name == reference.table && table.ours == reference.is_ours;
+    let Some(table) = tables.iter().find(named) else {
         return Err(refuse(
             reference.line,
             format!("table `{}` is not watched", reference.table),

@@ -16,7 +16,7 @@ pub use builtin::{PROTOCOL_VERSION, schema_fixture};
 pub use document::{Blocked, with_value};
 pub use error::{FlavourError, RouteError, UnknownOption};
 pub use model::{
-    Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule, View, ViewId, Write,
-    WriteParam,
+    AccessRules, AccessType, Detect, Flavour, FlavourOption, Param, PathPattern, SessionRules, Setting, Table, TagRule,
+    View, ViewId, Write, WriteParam,
 };
 pub use router::{Read, Router, WriteTarget, check_json};

@@ -9,6 +9,7 @@ use crate::error::FlavourError;
 use crate::load::raw::{RawFlavour, RawTable};
 use crate::model::{Detect, Flavour, FlavourOption, SessionRules, Setting, Table, TagRule};
 
+mod access;
 mod raw;
 mod views;
 mod writes;
@@ -106,6 +107,7 @@ impl Loader<'_> {
                 })
             }
         };
+        let access = raw.access.map(|access| self.access(access, &views)).transpose()?;
         Ok(Flavour {
             name: raw.name.into_inner(),
             description: raw.description,
@@ -116,6 +118,7 @@ impl Loader<'_> {
             settings,
             options,
             session,
+            access,
         })
     }
 
@@ -180,6 +183,7 @@ impl Loader<'_> {
             }
             tables.push(Table {
                 name: name.clone(),
+                ours: table.ours,
                 columns,
                 tags,
             });

@@ -28,6 +28,8 @@ pub struct Flavour {
     pub options: Vec<FlavourOption>,
     /// How the application judges a session token; `None` where sessions are not served.
     pub session: Option<SessionRules>,
+    /// Who may do what with its resources; `None` where decisions are not served.
+    pub access: Option<AccessRules>,
 }
 
 /// The fingerprint of a schema, in `table.column` form.
@@ -42,8 +44,10 @@ pub struct Detect {
 /// A watched table of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// Name in the application's schema, unquoted.
+    /// Name in its schema, unquoted.
     pub name: String,
+    /// Whether it is a table of ours, in schema `neverstale`, and not of the application's.
+    pub ours: bool,
     /// Watched columns: all that views use. A change of any other column is noise and publishes nothing.
     pub columns: Vec<String>,
     /// What a change of a row publishes.
@@ -175,6 +179,54 @@ pub struct SessionRules {
     pub revocation: bool,
 }
 
+/// Who may do what, as a table; `crates/rbac` reads it and decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRules {
+    /// View that gives what is known of a user.
+    pub subject: String,
+    /// Roles that may do anything at all.
+    pub roles: Vec<String>,
+    /// The role that `admins` speaks of.
+    pub admin_role: String,
+    /// One for each type of resources.
+    pub types: Vec<AccessType>,
+    /// Fills the overlay with what owners and groups already imply, and leaves alone what is there; tables as `app."table"`.
+    pub backfill: String,
+}
+
+impl AccessRules {
+    /// The statement that fills the overlay, for an application whose tables are in `app_schema`.
+    pub fn backfill_sql(&self, app_schema: &str) -> String {
+        crate::builtin::with_schema(self.backfill.trim(), app_schema)
+    }
+}
+
+/// The rules for one type of resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessType {
+    /// Name of the type: `function`, `tool`, `model`, `prompt`, `knowledge`, `pipeline`.
+    pub name: String,
+    /// View that gives one resource and what a decision about it rests on.
+    pub view: String,
+    /// View that gives all of them.
+    pub list: String,
+    /// What a grant must give for each action (`read`, `write`, `execute`, `read-valves`): `read` or `write`; an action that is not named is
+    /// for owners alone.
+    pub needs: BTreeMap<String, String>,
+    /// Whether a resource whose access was never set may be read by everybody.
+    pub unset_is_public: bool,
+    /// Whether every admin may do everything.
+    pub admins: bool,
+    /// Whether admins may also use what no row speaks of.
+    pub unregistered: bool,
+    /// Whether a grant of `write` gives `read` too.
+    pub write_reads: bool,
+    /// Whether who owns a group counts as a member of it.
+    pub group_owners: bool,
+    /// Whether what a resource is built on must be readable too.
+    pub bases: bool,
+}
+
 /// Index of a view in its flavour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewId(pub u16);
@@ -252,6 +304,16 @@ impl Write {
         }
     }
 }
+
+impl Table {
+    /// The schema that holds it.
+    pub fn schema<'a>(&self, app_schema: &'a str) -> &'a str {
+        if self.ours { OUR_SCHEMA } else { app_schema }
+    }
+}
+
+/// The schema of tables of ours.
+const OUR_SCHEMA: &str = "neverstale";
 
 impl View {
     /// Names of the path variables among the parameters, in order, each once.

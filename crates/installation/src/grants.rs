@@ -82,24 +82,25 @@ fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
         revoke: Some(format!("REVOKE USAGE ON SCHEMA {schema} FROM {role}")),
     });
     for watched in &blueprint.tables {
-        let table = names::qualified(blueprint.app_schema, &watched.table.name);
+        let table = names::qualified(watched.table.schema(blueprint.app_schema), &watched.table.name);
         for column in names::watched_columns(watched.table) {
             let quoted = names::identifier(&column);
             grants.push(Grant {
+                // A table of ours may not be there yet.
                 held: format!(
-                    "has_column_privilege({who}, {}, {}, 'SELECT')",
+                    "has_column_privilege({who}, to_regclass({})::oid, {}, 'SELECT')",
                     names::literal(&table),
                     names::literal(&column)
                 ),
                 give: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
-                revoke: Some(format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
+                revoke: (!watched.table.ours).then(|| format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
             });
         }
     }
     grants
 }
 
-/// The rights that the reader still lacks. Wants all watched tables and columns to exist.
+/// The rights that the reader still lacks. Wants all watched tables and columns of the application to exist.
 pub(crate) async fn missing(
     client: &Client,
     blueprint: &Blueprint<'_>,

@@ -91,6 +91,17 @@ pub(crate) struct ColumnState {
     pub(crate) default_collation: bool,
 }
 
+impl ColumnState {
+    fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: "text".into(),
+            deterministic: true,
+            default_collation: true,
+        }
+    }
+}
+
 /// A partition, at any depth, of a watched table.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PartitionState {
@@ -158,6 +169,22 @@ impl State {
         self.catalog.relations.iter().find(|relation| relation.name == name)
     }
 
+    /// Takes our own watched tables that are not there yet as if they were: the plan makes them before it watches them.
+    pub(crate) fn with_ours(mut self, flavour: &Flavour) -> Self {
+        for table in flavour.tables.iter().filter(|table| table.ours) {
+            let Some(known) = self.catalog.tables.iter_mut().find(|known| known.name == table.name) else {
+                continue;
+            };
+            if known.oid.is_none() {
+                known.oid = Some(0);
+                known.kind = Some("r".into());
+                known.owned = Some(true);
+                known.columns = table.columns.iter().map(|column| ColumnState::text(column)).collect();
+            }
+        }
+        self
+    }
+
     /// A watched table by name.
     pub(crate) fn table(&self, name: &str) -> Option<&TableState> {
         self.catalog.tables.iter().find(|table| table.name == name)
@@ -212,7 +239,8 @@ pub(crate) fn state_sql(flavour: &Flavour, app_schema: &str) -> String {
 
 fn statement(flavour: &Flavour, app_schema: &str, contents: &str) -> String {
     let tables = names::literals(flavour.tables.iter().map(|table| table.name.as_str()));
-    let catalog = names::fill(CATALOG, &[("tables", &tables), ("schema", &names::literal(app_schema))]);
+    let schemas = names::literals(flavour.tables.iter().map(|table| table.schema(app_schema)));
+    let catalog = names::fill(CATALOG, &[("tables", &tables), ("schemas", &schemas)]);
     format!("SELECT jsonb_build_object('catalog', {catalog}, 'contents', {contents})::text AS state")
 }
 
@@ -262,9 +290,9 @@ const CATALOG: &str = "(SELECT jsonb_build_object(
             'oid', part.oid::bigint, 'schema', part.relnamespace::regnamespace::name, 'name', part.relname, 'kind', part.relkind)), '[]')
           FROM pg_partition_tree(CASE WHEN relkind = 'p' THEN relation.oid END) AS tree JOIN pg_class AS part ON part.oid = tree.relid
           WHERE tree.level > 0)) ORDER BY watched.ordinal), '[]')
-      FROM unnest({tables}) WITH ORDINALITY AS watched (name, ordinal)
-      LEFT JOIN (pg_class AS relation JOIN pg_namespace ON pg_namespace.oid = relnamespace AND nspname = {schema})
-        ON relname = watched.name AND relkind IN ('r', 'p', 'v', 'm', 'f')),
+      FROM unnest({tables}, {schemas}) WITH ORDINALITY AS watched (name, schema, ordinal)
+      LEFT JOIN (pg_class AS relation JOIN pg_namespace ON pg_namespace.oid = relnamespace)
+        ON relname = watched.name AND nspname = watched.schema AND relkind IN ('r', 'p', 'v', 'm', 'f')),
     'triggers', (SELECT coalesce(jsonb_agg(jsonb_build_object(
         'table_oid', tgrelid::bigint, 'schema', nspname, 'table', relname, 'name', tgname, 'function', proname,
         'kind', tgtype, 'enabled', tgenabled, 'has_when', tgqual IS NOT NULL, 'deferrable', tgdeferrable AND tginitdeferred,

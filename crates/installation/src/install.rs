@@ -102,6 +102,7 @@ pub(crate) async fn plan_from(
     options: &InstallOptions,
     state: &State,
 ) -> Result<Plan, InstallationError> {
+    let state = &state.clone().with_ours(flavour);
     if state.catalog.standby {
         return Err(InstallationError::Standby);
     }

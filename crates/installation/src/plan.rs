@@ -178,7 +178,7 @@ fn objects(blueprint: &Blueprint<'_>, state: &State, first: First) -> Vec<String
 /// Function and triggers of one watched table. The lock first: once it is held, every transaction that ran the old function or none
 /// has ended, and what sidecars learn under the new incarnation cannot miss its tags.
 fn watch(blueprint: &Blueprint<'_>, watched: &Watched<'_>, table: &TableState, state: &State) -> Vec<String> {
-    let root = names::qualified(blueprint.app_schema, &table.name);
+    let root = names::qualified(watched.table.schema(blueprint.app_schema), &table.name);
     let update_of = if table.before_update.is_empty() {
         UpdateOf::WatchedColumns
     } else {

@@ -17,7 +17,7 @@ pub(crate) struct Relation {
 }
 
 /// All relations, in the order in which they are made.
-pub(crate) const RELATIONS: [Relation; 10] = [
+pub(crate) const RELATIONS: [Relation; 11] = [
     Relation {
         name: "tag",
         kind: "r",
@@ -103,6 +103,21 @@ pub(crate) const RELATIONS: [Relation; 10] = [
         persistence: "p",
         columns: "revoke text",
         create: &["CREATE TABLE neverstale.reader_grant (revoke text PRIMARY KEY)"],
+    },
+    Relation {
+        name: "access_overlay",
+        kind: "r",
+        persistence: "p",
+        columns: "resource_type text, resource_id text, owner_id text, access_control jsonb, version bigint",
+        // Empty until `rbac install`; what is not in it is its owner's alone.
+        create: &[r#"CREATE TABLE neverstale.access_overlay (
+  resource_type text COLLATE "C" NOT NULL CHECK (resource_type IN ('function', 'pipeline')),
+  resource_id text COLLATE "C" NOT NULL,
+  owner_id text,
+  access_control jsonb NOT NULL,
+  version bigint NOT NULL DEFAULT 1,
+  PRIMARY KEY (resource_type, resource_id)
+)"#],
     },
     Relation {
         name: "position",

@@ -51,7 +51,7 @@ pub fn whole(flavour: &Flavour, app_schema: &str, numbers: Numbers, kinds: &[(&s
         watched.triggers.iter().map(move |trigger| {
             let is_update = trigger.event == triggers::Event::Update;
             let columns = if is_update { trigger.watched() } else { &[] };
-            json!({"table_oid": oid, "schema": app_schema, "table": watched.table.name, "name": trigger.name,
+            json!({"table_oid": oid, "schema": watched.table.schema(app_schema), "table": watched.table.name, "name": trigger.name,
                    "function": trigger.function, "kind": trigger.kind, "enabled": "A", "has_when": is_update,
                    "deferrable": false, "columns": columns, "comment": trigger.comment(), "cloned": false})
         })

@@ -127,5 +127,6 @@ fn nothing_watched() -> Flavour {
         settings: Vec::new(),
         options: Vec::new(),
         session: None,
+        access: None,
     }
 }

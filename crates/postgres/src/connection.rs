@@ -5,7 +5,7 @@
 use std::{future::Future, path::Path, pin::Pin, task::Context, time::Duration};
 
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
-use tokio_postgres::{AsyncMessage, Client, Statement, types::Type};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage, Statement, types::Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{PostgresError, Target, tls};
@@ -27,6 +27,8 @@ pub struct Connection {
     client: Client,
     driver: AbortHandle,
     limit: Duration,
+    /// The server's process behind it, as its log and `pg_stat_activity` name it.
+    backend_pid: u64,
 }
 
 impl Connection {
@@ -53,13 +55,16 @@ impl Connection {
         let connecting = async {
             let (bell, bells) = mpsc::channel(BELLS_MAX);
             let (client, driver) = dial(&target, connector, bell).await?;
-            let connection = Self {
+            let mut connection = Self {
                 client,
                 driver,
                 limit: statement_limit,
+                backend_pid: 0,
             };
-            let setup = format!("{SESSION} SET statement_timeout = {};", statement_limit.as_millis());
-            connection.client.batch_execute(&setup).await?;
+            let timeout_ms = statement_limit.as_millis();
+            let setup = format!("{SESSION} SET statement_timeout = {timeout_ms}; SELECT pg_backend_pid()");
+            let answer = connection.client.simple_query(&setup).await?;
+            connection.backend_pid = backend_pid(&answer);
             Ok((connection, bells))
         };
         match timeout(connect_limit, connecting).await {
@@ -78,6 +83,11 @@ impl Connection {
     /// The driver's client, for statements that need neither a limit nor a name.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Names the server's process to the span of whoever asks now, if that is traced.
+    pub(crate) fn name_backend(&self) {
+        tracing::Span::current().record("db.postgresql.backend_pid", self.backend_pid);
     }
 
     /// Says whether the connection has ended.
@@ -134,6 +144,15 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// The answer to `SELECT pg_backend_pid()`; 0 where a pooler gives none.
+fn backend_pid(answer: &[SimpleQueryMessage]) -> u64 {
+    let pid = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+        _ => None,
+    };
+    answer.iter().find_map(pid).unwrap_or_default()
 }
 
 /// Connects over the network, or what a simulation puts in its place.

@@ -117,6 +117,7 @@ impl FillPool {
         view: ViewId,
         params: &[String],
     ) -> Result<Filled, PostgresError> {
+        open.connection.name_backend();
         let statement = open.statement(view, params.len()).await?;
         let operation = || format!("fill view `{}`", statements.view_name(view));
         let rows = open
@@ -165,6 +166,7 @@ impl FillPool {
         statements: &Statements,
         reads: &[(ViewId, &[String])],
     ) -> Result<Vec<Filled>, PostgresError> {
+        open.connection.name_backend();
         let params: Vec<String> = reads.iter().flat_map(|(_, params)| params.iter().cloned()).collect();
         let sql = statements.fill_many(reads.iter().map(|(view, params)| (*view, params.len())));
         let statement = open

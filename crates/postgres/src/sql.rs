@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use neverstale_coherence::{Safeguard, safeguard::stands};
-use neverstale_flavour::{Flavour, ViewId};
+use neverstale_flavour::{Flavour, Table, ViewId};
 
 /// The statements for one flavour in one application schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,15 @@ const STATE: &str = "(SELECT last_value FROM neverstale.intent), \
 impl Statements {
     /// Writes the statements for the watched tables as they are now.
     pub(crate) fn new(flavour: &Flavour, app_schema: &str, found: &[FoundTable]) -> Self {
-        let watched = |name: &String| match found.iter().find(|table| table.name == *name) {
-            Some(table) if table.is_partitioned => Watched::Tree(qualified(app_schema, name)),
-            Some(_) => Watched::Table(qualified(app_schema, name)),
-            None => Watched::Missing(qualified(app_schema, name)),
+        let watched = |table: &Table| {
+            let name = qualified(table.schema(app_schema), &table.name);
+            match found.iter().find(|found| found.name == table.name) {
+                Some(found) if found.is_partitioned => Watched::Tree(name),
+                Some(_) => Watched::Table(name),
+                None => Watched::Missing(name),
+            }
         };
-        let tables: Vec<Watched> = flavour.tables.iter().map(|table| watched(&table.name)).collect();
+        let tables: Vec<Watched> = flavour.tables.iter().map(watched).collect();
         Self {
             incarnation: incarnation(&tables),
             views: (0..flavour.views.len())
@@ -42,10 +45,10 @@ impl Statements {
         }
     }
 
-    /// Finds the watched tables; `$1` is the application's schema, `$2` their names.
+    /// Finds the watched tables, and the one of ours among them; `$1` is the application's schema, `$2` their names.
     pub(crate) const FOUND: &str = "SELECT c.relname::text, c.relkind = 'p' FROM pg_catalog.pg_class c \
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-        WHERE n.nspname = $1 AND c.relname = ANY ($2)";
+        WHERE (n.nspname = $1 OR n.nspname = 'neverstale' AND c.relname = 'access_overlay') AND c.relname = ANY ($2)";
 
     /// How far the log reaches, to begin a world: incarnation, pruned_to, newest position, lock class,
     /// whether suspended.

@@ -284,7 +284,11 @@ impl Writer {
         let insert = if write.insert.is_some() { ", INSERT" } else { "" };
         format!(
             "GRANT SELECT, UPDATE{insert} ON {}.{} TO {}",
-            quoted(&self.app_schema),
+            quoted(
+                self.flavour
+                    .table(&write.table)
+                    .map_or(&self.app_schema, |table| table.schema(&self.app_schema))
+            ),
             quoted(&write.table),
             quoted(self.target.user().unwrap_or("the sidecar's role")),
         )

@@ -73,6 +73,8 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Reference {
     pub(super) table: String,
+    /// Whether it is written with our own schema.
+    pub(super) is_ours: bool,
     pub(super) alias: String,
     pub(super) line: u64,
     pub(super) used: BTreeSet<String>,

@@ -9,6 +9,7 @@ fn tables() -> Vec<Table> {
     };
     let table = |name: &str, columns: &[&str], tags: Vec<TagRule>| Table {
         name: name.to_owned(),
+        ours: false,
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         tags,
     };

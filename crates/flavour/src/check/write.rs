@@ -91,7 +91,7 @@ pub(crate) fn check_insert(sql: &str, params: usize, table: &Table) -> Result<()
 fn check_target(target: Option<&ObjectName>, table: &Table) -> Result<(), Refusal> {
     let is_it = target.is_some_and(|name| {
         let parts: Vec<_> = name.0.iter().filter_map(|part| part.as_ident()).collect();
-        matches!(parts.as_slice(), [schema, relation] if schema.value == "app" && relation.value == table.name)
+        matches!(parts.as_slice(), [schema, relation] if schema.value == table.schema("app") && relation.value == table.name)
     });
     if is_it {
         return Ok(());

@@ -22,6 +22,7 @@ pub(super) struct RawFlavour {
     #[serde(default)]
     pub(super) options: BTreeMap<String, RawOption>,
     pub(super) session: Option<RawSession>,
+    pub(super) access: Option<RawAccess>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +37,8 @@ pub(super) struct RawDetect {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawTable {
     pub(super) name: Spanned<String>,
+    #[serde(default)]
+    pub(super) ours: bool,
     pub(super) columns: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) tag: Vec<RawTagRule>,
@@ -104,4 +107,36 @@ pub(super) struct RawSession {
     pub(super) view: Spanned<String>,
     #[serde(default)]
     pub(super) revocation: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAccess {
+    pub(super) subject: Spanned<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) admin_role: String,
+    pub(super) backfill: String,
+    pub(super) r#type: Vec<RawAccessType>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAccessType {
+    pub(super) name: Spanned<String>,
+    pub(super) view: Spanned<String>,
+    pub(super) list: Spanned<String>,
+    #[serde(default)]
+    pub(super) needs: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    pub(super) unset_is_public: bool,
+    #[serde(default)]
+    pub(super) admins: bool,
+    #[serde(default)]
+    pub(super) unregistered: bool,
+    #[serde(default)]
+    pub(super) write_reads: bool,
+    #[serde(default)]
+    pub(super) group_owners: bool,
+    #[serde(default)]
+    pub(super) bases: bool,
 }

@@ -83,7 +83,7 @@ async fn each_schema_bears_one_fingerprint() {
         let columns: BTreeSet<String> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(Flavour::detect(&columns), [name]);
         let flavour = Flavour::parse(Flavour::builtin(name).unwrap(), name).unwrap();
-        for table in &flavour.tables {
+        for table in flavour.tables.iter().filter(|table| !table.ours) {
             for column in &table.columns {
                 assert!(
                     columns.contains(&format!("{}.{column}", table.name)),

@@ -1,5 +1,5 @@
 //! A throw-away PostgreSQL on a Unix socket, with one database per flavour: the application's tables in a schema with an awkward name, and the two
-//! functions of the protocol that views call.
+//! functions of the protocol that views call, with the overlay that they read.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,6 +24,10 @@ CREATE FUNCTION neverstale.tag(rule text, VARIADIC keys text[]) RETURNS text LAN
     FROM pg_catalog.unnest(keys) WITH ORDINALITY AS part(key, place)) END $$;
 CREATE FUNCTION neverstale.tag_hashed(rule text, key text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
   SELECT rule || ':' || pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(key, 'UTF8')), 'hex') $$;
+CREATE TABLE neverstale.access_overlay (
+  resource_type text NOT NULL CHECK (resource_type IN ('function', 'pipeline')),
+  resource_id text NOT NULL, owner_id text, access_control jsonb NOT NULL, version bigint NOT NULL DEFAULT 1,
+  PRIMARY KEY (resource_type, resource_id));
 ";
 
 /// The server; stopped and removed when dropped.
@@ -109,7 +113,9 @@ impl Server {
         client.batch_execute("SET jit = off").await?;
         client.batch_execute(FUNCTIONS).await?;
         client
-            .batch_execute(&format!("CREATE SCHEMA \"{SCHEMA}\"; SET search_path = \"{SCHEMA}\""))
+            .batch_execute(&format!(
+                "CREATE SCHEMA \"{SCHEMA}\"; SET search_path = \"{SCHEMA}\", neverstale"
+            ))
             .await?;
         client
             .batch_execute(schema_fixture(flavour).context("a fixture")?)

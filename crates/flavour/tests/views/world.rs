@@ -176,7 +176,7 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
         }
         "config" => json!({"id": 1 + dice.below(9), "data": document(dice), "version": 0}),
         "access_grant" => {
-            json!({"id": id(dice), "resource_type": dice.pick(&["model", "tool"]), "resource_id": dice.pick(&["m1", "m:2"]), "principal_type": dice.pick(&["user", "group"]),
+            json!({"id": id(dice), "resource_type": dice.pick(&["model", "model", "tool", "tool", "prompt", "knowledge"]), "resource_id": dice.pick(&["m1", "m:2", "f1.x", "p1", "k1"]), "principal_type": dice.pick(&["user", "group"]),
             "principal_id": dice.pick(&["u1", "u2", "*", "g1", "g2", "g3"]), "permission": dice.pick(&["read", "write"]), "created_at": 1})
         }
         "function" => {
@@ -184,7 +184,27 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
             "created_at": 1, "updated_at": stamp(dice), "valves": dice.pick(&["{\"key\": \"sk-valve\"}", "{}"]), "is_active": dice.one_in(2), "is_global": dice.one_in(2)})
         }
         "model" => {
-            json!({"id": dice.pick(&["m1", "m:2"]), "user_id": dice.pick(&USERS), "base_model_id": null, "name": "M", "params": dice.pick(&["{}", "{\"top_p\": 1}"]), "meta": "{}", "created_at": 1, "updated_at": stamp(dice), "is_active": dice.one_in(2)})
+            json!({"id": dice.pick(&["m1", "m:2", "f1.x"]), "user_id": dice.pick(&USERS), "base_model_id": dice.pick(&[json!(null), json!("m1"), json!("m:2"), json!("f1.x"), json!("f2"), json!("no.such")]), "name": "M", "params": dice.pick(&["{}", "{\"top_p\": 1}"]), "meta": "{}", "created_at": 1, "updated_at": stamp(dice), "is_active": dice.one_in(2)})
+        }
+        "knowledge" => {
+            json!({"id": dice.pick(&["k1", "k2"]), "user_id": dice.pick(&USERS), "name": "K", "created_at": 1, "updated_at": 1})
+        }
+        "prompt" if is_12 => {
+            json!({"id": dice.pick(&["p1", "p2"]), "command": "c", "user_id": dice.pick(&USERS), "name": "P", "content": "c", "is_active": true, "created_at": 1, "updated_at": 1})
+        }
+        "prompt" => {
+            json!({"id": 1 + dice.below(1000), "command": dice.pick(&["p1", "p2"]), "user_id": dice.pick(&USERS), "title": "P", "content": "c", "timestamp": 1})
+        }
+        "access_overlay" => {
+            let kind = dice.pick(&["function", "pipeline"]);
+            let id = dice.pick(if kind == "function" {
+                &["f1", "f2", "f3"]
+            } else {
+                &["0:a", "1:b", "2:c"]
+            });
+            let control = access(dice);
+            json!({"resource_type": kind, "resource_id": id, "owner_id": dice.pick(&[json!(null), json!("u1")]),
+                   "access_control": if control.is_null() { json!({}) } else { control }, "version": 1 + dice.below(3)})
         }
         "oauth_session" => {
             json!({"id": id(dice), "user_id": dice.pick(&USERS), "provider": "p", "token": "t", "expires_at": 1, "created_at": 1, "updated_at": 1})
@@ -194,7 +214,7 @@ pub(crate) fn row(dice: &mut Dice, flavour: &str, table: &'static str) -> Value 
         }
         other => unreachable!("table {other}"),
     };
-    if !is_12 && matches!(table, "model" | "tool") {
+    if !is_12 && matches!(table, "model" | "tool" | "prompt" | "knowledge") {
         row["access_control"] = access(dice);
     }
     if is_12 {
@@ -259,7 +279,17 @@ fn more_of_12(dice: &mut Dice, table: &str, row: &mut Value) {
 
 /// Tables of a flavour, parents first.
 pub(crate) fn tables(flavour: &str) -> Vec<&'static str> {
-    let mut tables = vec!["user", "group", "config", "function", "model", "tool"];
+    let mut tables = vec![
+        "user",
+        "group",
+        "config",
+        "function",
+        "model",
+        "tool",
+        "prompt",
+        "knowledge",
+        "access_overlay",
+    ];
     if !flavour.starts_with("naga") {
         tables.extend(["group_member", "api_key"]);
     }

@@ -124,6 +124,7 @@ pub(crate) fn flavour() -> Flavour {
     let tables = vec![
         Table {
             name: "user".into(),
+            ours: false,
             columns: texts(&["id", "email", "name", "role", "settings"]),
             tags: vec![
                 rule("user.id", &["id"]),
@@ -139,6 +140,7 @@ pub(crate) fn flavour() -> Flavour {
         },
         Table {
             name: "group".into(),
+            ours: false,
             columns: texts(&["id", "name", "user_ids"]),
             tags: vec![
                 rule("group.id", &["id"]),
@@ -150,6 +152,7 @@ pub(crate) fn flavour() -> Flavour {
         },
         Table {
             name: "group_member".into(),
+            ours: false,
             columns: texts(&["group_id", "user_id"]),
             tags: vec![
                 rule("group_member.user_id", &["user_id"]),
@@ -158,6 +161,7 @@ pub(crate) fn flavour() -> Flavour {
         },
         Table {
             name: "api_key".into(),
+            ours: false,
             columns: texts(&["user_id", "key"]),
             tags: vec![TagRule {
                 hashed: true,
@@ -166,6 +170,7 @@ pub(crate) fn flavour() -> Flavour {
         },
         Table {
             name: "post".into(),
+            ours: false,
             columns: texts(&["id", "title"]),
             tags: vec![rule("post.id", &["id"])],
         },
@@ -180,6 +185,7 @@ pub(crate) fn flavour() -> Flavour {
         settings: Vec::new(),
         options: Vec::new(),
         session: None,
+        access: None,
     }
 }
 
@@ -187,6 +193,7 @@ pub(crate) fn flavour() -> Flavour {
 pub(crate) fn flavour_of(table: &str, columns: &[&str]) -> Flavour {
     let table = Table {
         name: table.into(),
+        ours: false,
         columns: texts(columns),
         tags: vec![rule(&format!("{table}.id"), &["id"])],
     };

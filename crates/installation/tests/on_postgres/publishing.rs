@@ -352,6 +352,7 @@ async fn names_with_quotes_braces_and_backslashes_are_watched() -> Result<()> {
         .batch_execute(&format!(r#"CREATE TABLE {quoted} ("the 'id'" text, "{{table}}" text)"#))
         .await?;
     let table = Table {
+        ours: false,
         name: name.into(),
         columns: texts(&["{table}"]),
         tags: vec![rule("odd.'id'", &["the 'id'"])],

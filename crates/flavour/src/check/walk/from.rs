@@ -64,11 +64,12 @@ fn factor(tracer: &mut Tracer, table: &TableFactor) -> Result<(), Refusal> {
                     })?;
                     (name, Relation::Derived(cte.columns.clone()))
                 }
-                [schema, ident] if schema.value == "app" => {
+                [schema, ident] if matches!(schema.value.as_str(), "app" | "neverstale") => {
                     let (index, name, renames) = (tracer.references.len(), fold(ident), alias_columns(alias.as_ref()));
                     let alias = alias.as_ref().map_or_else(|| name.clone(), |alias| fold(&alias.name));
                     tracer.references.push(Reference {
                         table: name.clone(),
+                        is_ours: schema.value == "neverstale",
                         alias,
                         line: line(ident),
                         used: BTreeSet::new(),
