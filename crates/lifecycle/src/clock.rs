@@ -79,6 +79,15 @@ impl Clock {
         }
     }
 
+    /// Reads the wall clock in nanoseconds since 1970, for spans.
+    pub fn wall_ns(&self) -> u64 {
+        if !matches!(self.0, Source::System) {
+            return self.wall_ms() as u64 * 1_000_000;
+        }
+        let now = clock_gettime(ClockId::Realtime);
+        now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+
     /// Moves all three clocks of a manual one on; the machine's can't be moved and this does nothing to them.
     pub fn advance(&self, span: Duration) {
         self.advance_boot(span);

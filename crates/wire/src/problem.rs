@@ -34,6 +34,8 @@ pub enum ProblemKind {
     PreconditionRequired,
     /// More requests than the limit are running.
     TooManyRequests,
+    /// What stands behind does not answer, or not as it should.
+    BadGateway,
     /// The promised level can't be kept now.
     Unavailable,
     /// The request's deadline passed.
@@ -46,7 +48,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// Every kind, in the order of its status; the published contract lists them from here.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::Unauthorised,
         Self::Forbidden,
@@ -59,6 +61,7 @@ impl ProblemKind {
         Self::PreconditionRequired,
         Self::TooManyRequests,
         Self::Internal,
+        Self::BadGateway,
         Self::Unavailable,
         Self::DeadlineExceeded,
         Self::OutcomeUnknown,
@@ -78,6 +81,7 @@ impl ProblemKind {
             Self::TooLarge => "too-large",
             Self::PreconditionRequired => "precondition-required",
             Self::TooManyRequests => "too-many-requests",
+            Self::BadGateway => "bad-gateway",
             Self::Unavailable => "unavailable",
             Self::DeadlineExceeded => "deadline-exceeded",
             Self::OutcomeUnknown => "outcome-unknown",
@@ -99,6 +103,7 @@ impl ProblemKind {
             Self::TooLarge => "urn:neverstale:problem:too-large",
             Self::PreconditionRequired => "urn:neverstale:problem:precondition-required",
             Self::TooManyRequests => "urn:neverstale:problem:too-many-requests",
+            Self::BadGateway => "urn:neverstale:problem:bad-gateway",
             Self::Unavailable => "urn:neverstale:problem:unavailable",
             Self::DeadlineExceeded => "urn:neverstale:problem:deadline-exceeded",
             Self::OutcomeUnknown => "urn:neverstale:problem:outcome-unknown",
@@ -120,6 +125,7 @@ impl ProblemKind {
             Self::TooLarge => "The request is too large",
             Self::PreconditionRequired => "A write needs If-Match, or If-None-Match: *",
             Self::TooManyRequests => "Too many requests are running",
+            Self::BadGateway => "What stands behind does not answer",
             Self::Unavailable => "The asked level of consistency can't be kept now",
             Self::DeadlineExceeded => "The deadline of the request has passed",
             Self::OutcomeUnknown => "The write was being committed and may or may not have been made",
@@ -140,6 +146,7 @@ impl ProblemKind {
             Self::PreconditionRequired => 428,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
+            Self::BadGateway => 502,
             Self::Unavailable => 503,
             Self::DeadlineExceeded | Self::OutcomeUnknown => 504,
         }
