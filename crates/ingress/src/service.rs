@@ -1,0 +1,340 @@
+//! One connection's requests: each screened, its caller found out, judged, and passed on.
+
+mod refused;
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, service::Service, upgrade::OnUpgrade};
+use neverstale_identity::{Caller, Credential};
+use neverstale_listener::{Activity, InFlight, Peer};
+use neverstale_telemetry::{CallerKind, DoorRefusal, Listener as Label, PassOutcome, StatusClass};
+use neverstale_wire::ProblemKind;
+use tokio::time::Instant;
+
+use crate::{
+    clients::Place,
+    credentials, filtered,
+    guard::{ListFilter, Verdict},
+    outgoing,
+    path::RoutePath,
+    screen,
+    shared::{Shared, address},
+    streams::{Download, Progress, Upload},
+    tunnel,
+};
+use refused::Refused;
+
+/// Serves the requests of one connection.
+#[derive(Clone)]
+pub(crate) struct DoorService {
+    shared: Arc<Shared>,
+    peer: Peer,
+    activity: Arc<Activity>,
+    place: Standing,
+}
+
+/// Whether a connection has a place among those of its address.
+#[derive(Clone)]
+enum Standing {
+    /// Nobody counts those of trusted proxies.
+    Uncounted,
+    Counted(Arc<Place>),
+    TooMany,
+}
+
+/// Who asks, as far as it was asked.
+enum Asker {
+    /// Nothing is shown, or it does not matter here.
+    Nobody,
+    /// Something is shown that is worth nothing.
+    Pretender,
+    Known {
+        caller: Caller,
+        /// Something else is shown too, and was not judged.
+        shows_others: bool,
+    },
+}
+
+/// A request that was judged.
+struct Judged {
+    asker: Asker,
+    upload: Upload,
+    progress: Arc<Progress>,
+    /// A body in the place of the caller's own.
+    replaced_length: Option<usize>,
+    filter: Option<ListFilter>,
+}
+
+type Answered = Result<Response<Download>, Infallible>;
+
+impl DoorService {
+    pub(crate) fn new(shared: &Arc<Shared>, peer: Peer, activity: Arc<Activity>) -> Self {
+        let counted = address(peer).filter(|address| !shared.rules.trusted_proxies.contain(*address));
+        let place = match counted {
+            None => Standing::Uncounted,
+            Some(address) => match shared.clients.enter(address, shared.rules.connections_per_client_max) {
+                Some(place) => Standing::Counted(Arc::new(place)),
+                None => Standing::TooMany,
+            },
+        };
+        Self {
+            shared: Arc::clone(shared),
+            peer,
+            activity,
+            place,
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for DoorService {
+    type Response = Response<Download>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let version = request.version();
+        self.activity.began(version);
+        let (door, in_flight) = (self.clone(), self.activity.in_flight());
+        Box::pin(async move {
+            let shared = Arc::clone(&door.shared);
+            let mut response = match door.answer(request, in_flight).await {
+                Ok(response) => response,
+                Err(refused) => refused.into_response(&shared.metrics),
+            };
+            let class = StatusClass::of(response.status().as_u16());
+            shared.metrics.http_requests_total[Label::Ingress][class].inc();
+            if shared.is_draining.load(Ordering::Relaxed)
+                && version < Version::HTTP_2
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok(response)
+        })
+    }
+}
+
+impl DoorService {
+    async fn answer(self, mut request: Request<Incoming>, in_flight: InFlight) -> Result<Response<Download>, Refused> {
+        let arrived = Instant::now();
+        let shared = &self.shared;
+        if let Standing::TooMany = self.place {
+            return Err(Refused::problem(
+                DoorRefusal::Connections,
+                ProblemKind::TooManyRequests,
+                "too many connections of this address are open",
+            )
+            .and_close());
+        }
+        let caller_upgrade = hyper::upgrade::on(&mut request);
+        let (mut head, body) = request.into_parts();
+        screen::check(&head, self.activity.trick())?;
+        let path = RoutePath::read(head.uri.path())?;
+        self.check_length(&head)?;
+        let is_websocket = outgoing::asks_for_websocket(&head);
+        let Judged {
+            asker,
+            upload,
+            progress,
+            replaced_length,
+            filter,
+        } = self.judge(&head, &path, body).await?;
+
+        let origin = shared.rules.origin(self.peer);
+        let dropped = outgoing::request_headers(&mut head, origin, &shared.rules.identity_headers, is_websocket);
+        let dropped_total = &shared.metrics.ingress_identity_headers_dropped_total;
+        dropped_total.inc_by(dropped.identity_headers as u64);
+        asker.show(&mut head.headers, &shared.rules.api_key_header);
+        if let Some(length) = replaced_length {
+            head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let condition = filter.as_ref().and_then(|_| filtered::prepare(&mut head.headers));
+
+        let passed_on = Instant::now();
+        let own = passed_on.duration_since(arrived).as_secs_f64();
+        shared.metrics.ingress_own_seconds.observe(own);
+        let passing = shared.upstream.pass(Request::from_parts(head, upload), &progress);
+        let response = passing
+            .await
+            .inspect_err(|error| refused::count(error, &shared.metrics))?;
+        shared.metrics.ingress_passes_total[PassOutcome::Answered].inc();
+        let first_byte = passed_on.elapsed().as_secs_f64();
+        shared.metrics.ingress_first_byte_seconds.observe(first_byte);
+
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, caller_upgrade, is_websocket, in_flight);
+        }
+        let Some(filter) = filter else {
+            return Ok(self.stream(response, in_flight));
+        };
+        let (caller, deadline) = (asker.known(), self.deadline());
+        let bytes_max = shared.rules.judged_bytes_max;
+        let filtering = filtered::filter(&shared.guard, caller, &filter, response, condition, bytes_max, deadline);
+        let mut response = Box::pin(filtering).await?;
+        outgoing::response_headers(response.headers_mut(), false);
+        Ok(response.map(Download::from))
+    }
+
+    /// A body that says by itself that it is too large is refused before it is sent.
+    fn check_length(&self, head: &Parts) -> Result<(), Refused> {
+        let announced = head.headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.shared.rules.body_bytes_max) {
+            return Err(Refused::too_large());
+        }
+        Ok(())
+    }
+
+    /// Finds out who asks, and what is to become of the request.
+    async fn judge(&self, head: &Parts, path: &RoutePath, body: Incoming) -> Result<Judged, Refused> {
+        let (guard, rules) = (&self.shared.guard, &self.shared.rules);
+        let asker = if guard.needs_caller(&head.method, path) {
+            self.asker(head, path).await?
+        } else {
+            Asker::Nobody
+        };
+        let caller = asker.known();
+        let mut verdict = guard.judge(caller, head, path, self.deadline()).await;
+        let (mut upload, mut progress) = Upload::of(body, rules.body_bytes_max, rules.idle);
+        if let Verdict::NeedsBody(rule) = &verdict {
+            let whole = Box::pin(self.whole(upload)).await?;
+            verdict = guard
+                .judge_body(caller, head, path, rule, &whole, self.deadline())
+                .await;
+            (upload, progress) = Upload::finished(whole);
+        }
+        let (mut replaced_length, mut filter) = (None, None);
+        match verdict {
+            Verdict::Pass => {}
+            Verdict::PassWith(body) => {
+                replaced_length = Some(body.len());
+                (upload, progress) = Upload::finished(body);
+            }
+            Verdict::Filter(rule) => filter = Some(rule),
+            Verdict::Refuse(refusal) => return Err(refusal.into()),
+            Verdict::Answer(response) => return Err(Refused::answered(response)),
+            Verdict::NeedsBody(_) => return Err(Refused::undecided("the request can't be judged")),
+        }
+        Ok(Judged {
+            asker,
+            upload,
+            progress,
+            replaced_length,
+            filter,
+        })
+    }
+
+    async fn asker(&self, head: &Parts, path: &RoutePath) -> Result<Asker, Refused> {
+        let (rules, callers) = (&self.shared.rules, &self.shared.metrics.ingress_callers_total);
+        let shown = credentials::shown(&head.headers, &rules.api_key_header)?;
+        let is_foreign = |prefix: &String| path.is_below_any(&[prefix]);
+        let Some(shown) = shown.filter(|_| !rules.foreign_credentials.iter().any(is_foreign)) else {
+            callers[CallerKind::Nobody].inc();
+            return Ok(Asker::Nobody);
+        };
+        match self.shared.identity.of_bearer(&shown, self.deadline()).await {
+            Ok(caller) => {
+                callers[match caller.credential {
+                    Credential::Session => CallerKind::Session,
+                    Credential::ApiKey => CallerKind::ApiKey,
+                }]
+                .inc();
+                let shows_others = credentials::holds_others(&head.headers, &rules.api_key_header, &shown);
+                Ok(Asker::Known { caller, shows_others })
+            }
+            Err(error) if error.is_refusal() => {
+                callers[CallerKind::Pretender].inc();
+                Ok(Asker::Pretender)
+            }
+            Err(error) => {
+                callers[CallerKind::Unknown].inc();
+                tracing::debug!(%error, "who asks can't be found out");
+                Err(Refused::undecided("who asks can't be found out now"))
+            }
+        }
+    }
+
+    /// Reads a body whole, because it is judged.
+    async fn whole(&self, upload: Upload) -> Result<Bytes, Refused> {
+        let limited = http_body_util::Limited::new(upload, self.shared.rules.judged_bytes_max as usize);
+        Ok(limited.collect().await.map_err(Refused::of_body)?.to_bytes())
+    }
+
+    /// Sends the application's answer on as it comes.
+    fn stream(&self, response: Response<Incoming>, in_flight: InFlight) -> Response<Download> {
+        let (mut head, body) = response.into_parts();
+        outgoing::response_headers(&mut head.headers, false);
+        head.version = Version::HTTP_11;
+        let (idle, metrics) = (self.shared.rules.idle, &self.shared.metrics);
+        Response::from_parts(head, Download::of(body, idle, metrics, in_flight))
+    }
+
+    /// Answers an upgrade, and connects the two sides behind the answer.
+    fn switch(
+        &self,
+        mut response: Response<Incoming>,
+        caller: OnUpgrade,
+        is_websocket: bool,
+        in_flight: InFlight,
+    ) -> Result<Response<Download>, Refused> {
+        if !is_websocket {
+            return Err(Refused::problem(
+                DoorRefusal::Upstream,
+                ProblemKind::BadGateway,
+                "the application switched protocols unasked",
+            ));
+        }
+        let application = hyper::upgrade::on(&mut response);
+        let place = match &self.place {
+            Standing::Counted(place) => Some(Arc::clone(place)),
+            Standing::Uncounted | Standing::TooMany => None,
+        };
+        let held = tunnel::Held {
+            in_flight,
+            place,
+            metrics: Arc::clone(&self.shared.metrics),
+            drain: self.shared.drain.clone(),
+        };
+        let tunnel = tunnel::run(caller, application, held);
+        self.shared.tasks.spawn_brief("ingress.tunnel", tunnel);
+        Ok(response.map(|_| Download::Finished(None)))
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.shared.rules.decision
+    }
+}
+
+impl Asker {
+    fn known(&self) -> Option<&Caller> {
+        match self {
+            Self::Known { caller, .. } => Some(caller),
+            Self::Nobody | Self::Pretender => None,
+        }
+    }
+
+    /// Leaves of what is shown only what was judged and found to be worth something: the application may look elsewhere than we
+    /// did, and believe for longer.
+    fn show(&self, headers: &mut HeaderMap, api_key_header: &HeaderName) {
+        match self {
+            Self::Nobody
+            | Self::Known {
+                shows_others: false, ..
+            } => {}
+            Self::Pretender => credentials::strip(headers, api_key_header, None),
+            Self::Known { .. } => {
+                let judged = credentials::shown(headers, api_key_header).ok().flatten();
+                let judged = judged.map(std::borrow::Cow::into_owned);
+                credentials::strip(headers, api_key_header, judged.as_deref());
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The two streams of a request: its body on the way in, the answer's on the way out, piece by piece.
+//!
+//! Neither holds more than one piece. Each has an end: the size of what comes in is bounded, and neither may stand still for
+//! ever. What goes wrong in one ends the other by itself, since hyper gives up a connection whose body fails.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use neverstale_listener::InFlight;
+use neverstale_telemetry::{Metrics, PassOutcome};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why a stream was ended by us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The body is larger than the limit.
+    #[error("the body is too large")]
+    TooLarge,
+    /// Nothing came for too long.
+    #[error("the body stood still for too long")]
+    StoodStill,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How far the body of a request has come, seen from outside.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    frames: AtomicU64,
+    is_done: AtomicBool,
+}
+
+impl Progress {
+    /// A number that grows while the body moves, and stands once all of it has been taken.
+    pub(crate) fn mark(&self) -> (u64, bool) {
+        (self.frames.load(Relaxed), self.is_done.load(Relaxed))
+    }
+}
+
+/// What is sent to the application.
+pub(crate) enum Upload {
+    /// A body that was read here.
+    Finished(Option<Bytes>),
+    /// A body as it comes.
+    Stream(Box<UploadStream>),
+}
+
+/// The body of a request as it comes.
+pub(crate) struct UploadStream {
+    body: Incoming,
+    bytes_left: u64,
+    patience: Patience,
+    progress: Arc<Progress>,
+}
+
+impl Upload {
+    pub(crate) fn of(body: Incoming, bytes_max: u64, idle: Duration) -> (Self, Arc<Progress>) {
+        let progress = Arc::<Progress>::default();
+        if body.is_end_stream() {
+            progress.is_done.store(true, Relaxed);
+            return (Self::Finished(None), progress);
+        }
+        let stream = UploadStream {
+            body,
+            bytes_left: bytes_max,
+            patience: Patience::new(idle),
+            progress: Arc::clone(&progress),
+        };
+        (Self::Stream(Box::new(stream)), progress)
+    }
+
+    pub(crate) fn finished(body: Bytes) -> (Self, Arc<Progress>) {
+        let progress = Arc::<Progress>::default();
+        progress.is_done.store(true, Relaxed);
+        (Self::Finished((!body.is_empty()).then_some(body)), progress)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Finished(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => stream.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Finished(bytes) => bytes.is_none(),
+            Self::Stream(stream) => stream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Stream(stream) => stream.body.size_hint(),
+        }
+    }
+}
+
+impl UploadStream {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.renew();
+                self.progress.frames.fetch_add(1, Relaxed);
+                let bytes = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
+                match self.bytes_left.checked_sub(bytes) {
+                    Some(left) => self.bytes_left = left,
+                    None => return Poll::Ready(Some(Err(StreamError::TooLarge.into()))),
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                self.progress.is_done.store(true, Relaxed);
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.patience.is_over(context) => Poll::Ready(Some(Err(StreamError::StoodStill.into()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for UploadStream {
+    fn drop(&mut self) {
+        self.progress.is_done.store(true, Relaxed);
+    }
+}
+
+/// What is sent to the caller.
+pub(crate) enum Download {
+    /// An answer that is all here.
+    Finished(Option<Bytes>),
+    /// The application's answer as it comes.
+    Stream(Box<DownloadStream>),
+}
+
+/// The application's answer as it comes.
+pub(crate) struct DownloadStream {
+    body: Incoming,
+    patience: Patience,
+    metrics: Arc<Metrics>,
+    is_over: bool,
+    /// The connection is not idle while this lives, unless its caller does not read.
+    in_flight: InFlight,
+}
+
+impl Download {
+    pub(crate) fn of(body: Incoming, idle: Duration, metrics: &Arc<Metrics>, in_flight: InFlight) -> Self {
+        Self::Stream(Box::new(DownloadStream {
+            is_over: body.is_end_stream(),
+            body,
+            patience: Patience::new(idle),
+            metrics: Arc::clone(metrics),
+            in_flight,
+        }))
+    }
+}
+
+impl From<Bytes> for Download {
+    fn from(bytes: Bytes) -> Self {
+        Self::Finished((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Finished(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => stream.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Finished(bytes) => bytes.is_none(),
+            Self::Stream(stream) => stream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Stream(stream) => stream.body.size_hint(),
+        }
+    }
+}
+
+impl DownloadStream {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.in_flight.asked();
+        let polled = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Pending if self.patience.is_over(context) => Poll::Ready(Some(Err(StreamError::StoodStill.into()))),
+            polled => polled.map_err(BoxError::from),
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(_))) => {
+                self.patience.renew();
+                self.in_flight.gave();
+                // With a known length the end is known before it is asked for.
+                self.is_over = self.body.is_end_stream();
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.is_over = true;
+                self.metrics.ingress_passes_total[PassOutcome::BrokenOff].inc();
+            }
+            Poll::Ready(None) => self.is_over = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for DownloadStream {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.metrics.ingress_passes_total[PassOutcome::CallerLeft].inc();
+        }
+    }
+}
+
+/// How long a body may stand still. The timer is made when it first does, and moved when it does again.
+struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    is_renewed: bool,
+}
+
+impl Patience {
+    const fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            timer: None,
+            is_renewed: false,
+        }
+    }
+
+    const fn renew(&mut self) {
+        self.is_renewed = true;
+    }
+
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+        if self.is_renewed {
+            self.is_renewed = false;
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(context).is_ready()
+    }
+}
