@@ -10,8 +10,9 @@ use neverstale_postgres::Statements;
 use neverstale_telemetry::{BatchRounds, ReadOutcome};
 use neverstale_wire::Token;
 use tokio::time::Instant;
+use tracing::Instrument;
 
-use crate::{BatchAnswer, Cache, Entry, Level, ReadError, Source, cache::Look, entitle::Entitled};
+use crate::{BatchAnswer, Cache, Entry, Level, ReadError, Source, cache::Look, entitle::Entitled, spans};
 
 /// Rounds of refilling before everything is filled in one statement, so that a batch ends under steady writes.
 const ROUNDS: usize = 2;
@@ -104,7 +105,7 @@ impl Cache {
         self.in_one_statement(reads, &serving.statements, deadline).await
     }
 
-    /// Finds each entry by itself, valid for the batch's entitlement. None when the incarnation changed meanwhile.
+    /// Finds each entry by itself, valid for the batch's entitlement. None when the incarnation, or the whole standing, changed meanwhile.
     async fn gather(
         &self,
         serving: Arc<Serving>,
@@ -118,11 +119,10 @@ impl Cache {
         };
         let mut looks = look(&entitlement);
         if looks.iter().any(|look| matches!(look, Look::NeedsFence)) {
-            let (fenced, fresh) = self.feed.fence(deadline).await?;
-            if !Arc::ptr_eq(&fenced, &serving) {
-                return Ok(None);
+            match self.fence_midway(Level::FullyConsistent, deadline).await? {
+                Entitled::Serving(fenced, fresh, _) if Arc::ptr_eq(&fenced, &serving) => entitlement = fresh,
+                Entitled::Serving(..) | Entitled::Bypass(_) => return Ok(None),
             }
-            entitlement = fresh;
             looks = look(&entitlement);
         }
         let (serving_ref, entitlement) = (&serving, &entitlement);
@@ -184,8 +184,11 @@ impl Cache {
     }
 
     async fn afresh(&self, reads: &[Read], deadline: Instant) -> Result<BatchAnswer, ReadError> {
-        let (serving, _) = self.feed.fence(deadline).await?;
-        self.in_one_statement(reads, &serving.statements, deadline).await
+        let statements = match self.fence_midway(Level::FullyConsistent, deadline).await? {
+            Entitled::Serving(serving, ..) => Arc::clone(&serving.statements),
+            Entitled::Bypass(statements) => statements,
+        };
+        self.in_one_statement(reads, &statements, deadline).await
     }
 
     /// Fills everything in one snapshot: one state by itself.
@@ -199,7 +202,12 @@ impl Cache {
         let sent = self.feed.clock().now();
         let asked: Vec<_> = reads.iter().map(|read| (read.view, read.params.as_slice())).collect();
         let filled = self
-            .patiently(deadline, self.fills.fill_many(statements, &asked))
+            .patiently(
+                deadline,
+                self.fills
+                    .fill_many(statements, &asked)
+                    .instrument(spans::fill("batch", asked.len())),
+            )
             .await?;
         let filled = filled.map_err(|error| ReadError::Fill(Arc::new(error)))?;
         let entries: Vec<_> = reads

@@ -10,8 +10,9 @@ use neverstale_postgres::FillPool;
 use neverstale_telemetry::{L2Operation, L2Outcome, Metrics, ReadOutcome};
 use neverstale_wire::Token;
 use tokio::time::Instant;
+use tracing::Instrument;
 
-use crate::{Answer, Entry, L1, Level, ReadError, Source, flights::Flights, l2::L2};
+use crate::{Answer, Entry, L1, Level, ReadError, Source, entitle::Entitled, flights::Flights, l2::L2, spans};
 
 /// Everything that a cache is made of.
 pub struct CacheParts {
@@ -114,20 +115,22 @@ impl Cache {
     }
 
     async fn read_uncounted(&self, read: &Read, level: Level, deadline: Instant) -> Result<Answer, ReadError> {
-        let (serving, mut entitlement, kept) = match self.entitle(level, deadline).await? {
-            crate::entitle::Entitled::Serving(serving, entitlement, kept) => (serving, entitlement, kept),
-            crate::entitle::Entitled::Bypass(statements) => {
+        let (serving, mut entitlement, mut kept) = match self.entitle(level, deadline).await? {
+            Entitled::Serving(serving, entitlement, kept) => (serving, entitlement, kept),
+            Entitled::Bypass(statements) => {
                 return self.pass_through(read, &statements, deadline).await;
             }
         };
         let mut look = self.look_into_l1(&serving, &entitlement, &read.key);
         if let Look::NeedsFence = look {
             // A writer holds one of the entry's tags: this one read asks, the others keep their lease.
-            let (fenced, fresh) = self.feed.fence(deadline).await?;
-            if !Arc::ptr_eq(&fenced, &serving) {
-                return Box::pin(self.read_uncounted(read, level, deadline)).await;
+            match self.fence_midway(kept, deadline).await? {
+                Entitled::Serving(fenced, fresh, now_kept) if Arc::ptr_eq(&fenced, &serving) => {
+                    (entitlement, kept) = (fresh, now_kept);
+                }
+                Entitled::Serving(..) => return Box::pin(self.read_uncounted(read, level, deadline)).await,
+                Entitled::Bypass(statements) => return self.pass_through(read, &statements, deadline).await,
             }
-            entitlement = fresh;
             look = self.look_into_l1(&serving, &entitlement, &read.key);
         }
         if let Look::Valid(entry) = look {
@@ -171,7 +174,13 @@ impl Cache {
         entitlement: &Entitlement,
         read: &Read,
     ) -> Option<Arc<Entry>> {
-        let entry = Arc::new(self.l2.as_ref()?.get(read, serving.world.incarnation()).await?);
+        let entry = Arc::new(
+            self.l2
+                .as_ref()?
+                .get(read, serving.world.incarnation())
+                .instrument(spans::look())
+                .await?,
+        );
         let verdict = self.judge(serving, entitlement, &entry.stamp);
         if verdict != Validity::Valid && stands(Safeguard::L2Judged) {
             self.metrics.l2_requests_total[L2Operation::Get][L2Outcome::Stale].inc();

@@ -6,8 +6,9 @@ use neverstale_changefeed::{FeedError, Serving, Standing};
 use neverstale_coherence::{Entitlement, Safeguard, TokenVerdict, judge_token, safeguard::stands};
 use neverstale_postgres::Statements;
 use tokio::time::Instant;
+use tracing::Instrument;
 
-use crate::{Cache, Level};
+use crate::{Cache, Level, spans};
 
 /// A read that may look up, or must pass through.
 pub(crate) enum Entitled {
@@ -43,8 +44,8 @@ impl Cache {
             Standing::Down(_) => {}
         }
         let asked = match level {
-            Level::AtLeastAsFresh(token) => self.feed.at_least(token, deadline).await,
-            _ => self.feed.fence(deadline).await,
+            Level::AtLeastAsFresh(token) => self.feed.at_least(token, deadline).instrument(spans::fence()).await,
+            _ => self.feed.fence(deadline).instrument(spans::fence()).await,
         };
         match asked {
             Ok((serving, entitlement)) => {
@@ -58,6 +59,15 @@ impl Cache {
                 };
                 Ok(Entitled::Serving(serving, entitlement, kept))
             }
+            Err(error) => self.without_a_fence(level, error),
+        }
+    }
+
+    /// Takes a fence in the midst of a read, for what its lease does not cover. Whoever finds then that the triggers can't be relied on any
+    /// more passes through, as at the beginning: an upgrade that changes the installation refuses nobody.
+    pub(crate) async fn fence_midway(&self, level: Level, deadline: Instant) -> Result<Entitled, FeedError> {
+        match self.feed.fence(deadline).instrument(spans::fence()).await {
+            Ok((serving, entitlement)) => Ok(Entitled::Serving(serving, entitlement, level)),
             Err(error) => self.without_a_fence(level, error),
         }
     }

@@ -8,8 +8,9 @@ use neverstale_flavour::Read;
 use neverstale_postgres::{Filled, PostgresError, Statements};
 use neverstale_telemetry::{FillOutcome, JoinOutcome};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
-use crate::{Cache, Entry, ReadError, Source, flights::Landing};
+use crate::{Cache, Entry, ReadError, Source, flights::Landing, spans};
 
 impl Cache {
     /// Joins the fill that is under way, or starts one. What was joined must pass the rule by this read's own entitlement;
@@ -38,11 +39,9 @@ impl Cache {
         let (pilot, mine) = self.flights.start(&read.key);
         let cache = self.me.upgrade().expect("whoever reads holds the cache");
         let (serving, read) = (Arc::clone(serving), read.clone());
-        // A task of its own: it ends, and its answer is kept, even if this read is given up.
-        self.tasks.spawn_brief(
-            "fill",
-            async move { pilot.land(cache.fill_and_keep(&serving, &read).await) },
-        );
+        // A task of its own: it ends, and its answer is kept, even if this read is given up. It belongs to this read's trace.
+        let filling = async move { pilot.land(cache.fill_and_keep(&serving, &read).await) };
+        self.tasks.spawn_brief("fill", filling.in_current_span());
         let landing = self.patiently(deadline, mine.landed()).await?;
         landing
             .unwrap_or(Err(ReadError::Deadline))
@@ -87,7 +86,12 @@ impl Cache {
     pub(crate) async fn ask(&self, statements: &Arc<Statements>, read: &Read) -> Result<Entry, ReadError> {
         let timer = self.metrics.fill_seconds.start_timer();
         let sent = self.feed.clock().now();
-        let filled = self.fills.fill(statements, read.view, &read.params).await;
+        let span = spans::fill(&self.flavour.view(read.view).name, 1);
+        let filled = self
+            .fills
+            .fill(statements, read.view, &read.params)
+            .instrument(span)
+            .await;
         timer.observe_duration();
         let outcome = match &filled {
             Ok(Filled { body: Some(_), .. }) => FillOutcome::Ok,

@@ -18,6 +18,7 @@ mod fill;
 mod flights;
 mod l1;
 mod l2;
+mod spans;
 
 mod audit;
 

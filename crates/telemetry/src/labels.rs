@@ -52,6 +52,22 @@ labels! {
         MinimizeLatency = "minimize-latency",
     }
 
+    /// What became of a request at the door.
+    DoorOutcome "outcome" {
+        /// It was let through.
+        Allowed = "allowed",
+        /// It was refused.
+        Refused = "refused",
+        /// It was not allowed, and let through because the door only observes.
+        Observed = "observed",
+        /// It could not be decided, and was refused.
+        Undecided = "undecided",
+        /// Something was taken out of its answer.
+        Filtered = "filtered",
+        /// It was answered in the application's stead.
+        Answered = "answered",
+    }
+
     /// Where a read's answer came from.
     ReadOutcome "outcome" {
         /// Memory of this process.
@@ -230,6 +246,60 @@ labels! {
         ApiSocket = "api-socket",
         /// Probes, metrics and status.
         Admin = "admin",
+        /// The door in front of the application.
+        Ingress = "ingress",
+    }
+
+    /// What became of a request that the door passed on.
+    PassOutcome "outcome" {
+        /// The application answered; what becomes of the answer's body is counted beside.
+        Answered = "answered",
+        /// The application could not be reached.
+        Unreachable = "unreachable",
+        /// The application did not begin to answer in time.
+        Late = "late",
+        /// The application broke off, before its answer or in it.
+        BrokenOff = "broken-off",
+        /// The caller left, or its body was ended.
+        CallerLeft = "caller-left",
+    }
+
+    /// Why the door did not pass a request on, or not its answer.
+    DoorRefusal "reason" {
+        /// Two servers could read its framing differently.
+        Framing = "framing",
+        /// Its method or its target is not for an application.
+        Target = "target",
+        /// Its path could be understood in two ways.
+        Path = "path",
+        /// Target, headers or body are too large.
+        Size = "size",
+        /// Its body stood still.
+        Slow = "slow",
+        /// What it shows could be two credentials.
+        Credentials = "credentials",
+        /// Too many connections of its address are open.
+        Connections = "connections",
+        /// A decision was needed and could not be had.
+        Undecided = "undecided",
+        /// It is not allowed.
+        NotAllowed = "not-allowed",
+        /// The application did not answer, or not as it should.
+        Upstream = "upstream",
+    }
+
+    /// Who came to the door, where that was asked.
+    CallerKind "caller" {
+        /// Nobody: nothing was shown.
+        Nobody = "nobody",
+        /// A user, by a session.
+        Session = "session",
+        /// A user, by an API key.
+        ApiKey = "api-key",
+        /// Somebody whose credential is forged, expired or revoked.
+        Pretender = "pretender",
+        /// It could not be found out.
+        Unknown = "unknown",
     }
 
     /// The first digit of an HTTP status.
@@ -242,6 +312,16 @@ labels! {
         Client = "4xx",
         /// We were.
         Server = "5xx",
+    }
+
+    /// What became of a span for the collector.
+    SpanOutcome "outcome" {
+        /// The collector took it.
+        Exported = "exported",
+        /// It found no room where spans wait.
+        Dropped = "dropped",
+        /// The collector was away or refused, whatever was tried.
+        Failed = "failed",
     }
 
     /// What a connection to Postgres is for.

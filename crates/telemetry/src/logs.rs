@@ -2,9 +2,12 @@
 //!
 //! The tracing subscriber is the one thing of the process that is global; it is set here, once.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, Registry, prelude::*};
 
 use crate::settings::TelemetrySettings;
+
+/// Takes the spans of traced requests elsewhere.
+pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Why logs can't be set up.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,29 @@ pub fn init_logs(settings: &TelemetrySettings) -> Result<(), LogsError> {
             .with_current_span(true)
             .with_span_list(false)
             .try_init(),
+    };
+    set.map_err(|_| LogsError::Twice)
+}
+
+/// Sets up the logs of the process, and beside them what takes spans elsewhere.
+///
+/// # Errors
+///
+/// As [`init_logs`].
+pub fn init_logs_and_traces(settings: &TelemetrySettings, spans: SpanLayer) -> Result<(), LogsError> {
+    let filter = filter(&settings.log_level)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(spans);
+    let set = match settings.log_format.as_str() {
+        "text" => subscriber.with(lines.with_ansi(false).with_filter(filter)).try_init(),
+        _ => {
+            let lines = lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false);
+            subscriber.with(lines.with_filter(filter)).try_init()
+        }
     };
     set.map_err(|_| LogsError::Twice)
 }

@@ -11,9 +11,9 @@ use crate::{
     declare::{Declaration, Metric, PREFIX, Stability},
     family::Family,
     labels::{
-        AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, FenceOutcome, FillOutcome, IncarnationReason,
-        JoinOutcome, L2Operation, L2Outcome, LeaseKind, Level, Listener, PostgresRole, ReadOutcome, StatusClass,
-        WriteOutcome,
+        AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, CallerKind, DoorOutcome, DoorRefusal,
+        FenceOutcome, FillOutcome, IncarnationReason, JoinOutcome, L2Operation, L2Outcome, LeaseKind, Level, Listener,
+        PassOutcome, PostgresRole, ReadOutcome, SpanOutcome, StatusClass, WriteOutcome,
     },
 };
 
@@ -128,13 +128,34 @@ metrics! {
     http_requests_total: Family<Listener, Family<StatusClass, IntCounter>> = "http_requests_total", "requests", Stable;
     /// Shows how many HTTP connections are open.
     http_connections: Family<Listener, IntGauge> = "http_connections", "connections", Stable;
+    /// Counts connections that ended because what came was no HTTP, or HTTP that is refused before it is understood.
+    http_unreadable_total: IntCounter = "http_unreadable_total", "connections", Stable;
     /// Counts problems that were answered, by type.
     problems_total: Family<ProblemKind, IntCounter> = "problems_total", "answers", Stable;
     /// Shows how many callers follow the events.
     event_subscribers: IntGauge = "event_subscribers", "callers", Stable;
 
+    /// Counts requests that needed a decision at the door by what became of them.
+    ingress_decisions_total: Family<DoorOutcome, IntCounter> = "ingress_decisions_total", "requests", Experimental;
+    /// Counts requests that the door passed on, by what became of them; one whose answer breaks off is counted under both.
+    ingress_passes_total: Family<PassOutcome, IntCounter> = "ingress_passes_total", "requests", Experimental;
+    /// Counts requests that the door refused, by the reason.
+    ingress_refusals_total: Family<DoorRefusal, IntCounter> = "ingress_refusals_total", "requests", Experimental;
+    /// Counts who came to the door, where a decision asked for it.
+    ingress_callers_total: Family<CallerKind, IntCounter> = "ingress_callers_total", "requests", Experimental;
+    /// Counts identity headers that were taken away because a stranger brought them.
+    ingress_identity_headers_dropped_total: IntCounter = "ingress_identity_headers_dropped_total", "headers", Experimental;
+    /// Shows how many WebSockets are open through the door.
+    ingress_tunnels: IntGauge = "ingress_tunnels", "tunnels", Experimental;
+    /// Measures what the door takes for itself: from a request's head to its being passed on.
+    ingress_own_seconds: Histogram = "ingress_own_seconds", "seconds", Experimental;
+    /// Measures the application: from being passed a request to the head of its answer.
+    ingress_first_byte_seconds: Histogram = "ingress_first_byte_seconds", "seconds", Experimental;
+
     /// Counts connections to Postgres that were opened again.
     postgres_reconnects_total: Family<PostgresRole, IntCounter> = "postgres_reconnects_total", "connections", Stable;
+    /// Counts spans of traced requests by what became of them on their way to the collector.
+    otlp_spans_total: Family<SpanOutcome, IntCounter> = "otlp_spans_total", "spans", Stable;
     /// Counts tasks that panicked or ended early.
     task_failures_total: IntCounter = "task_failures_total", "tasks", Stable;
 }
@@ -155,6 +176,11 @@ impl Metrics {
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .expect("writing to memory does not fail")
+    }
+
+    /// Gives all metrics as they are now, for another encoding.
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.registry.gather()
     }
 
     /// Writes docs/METRICS.md.

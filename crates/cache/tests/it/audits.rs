@@ -23,7 +23,8 @@ async fn a_lie_is_found_and_a_change_is_none() {
     let pod = world.pod().await;
     let (read, truth, lie) = served(&pod).await;
     assert_eq!(pod.cache.audit(&read, &truth).await, Audit::Match);
-    assert!(pod.cache.hit(PATH, Level::FullyConsistent).is_some());
+    let again = pod.read(PATH, Level::FullyConsistent).await.unwrap();
+    assert_eq!(again.source, Source::L1);
     assert_eq!(pod.cache.audit(&read, &lie).await, Audit::Mismatch);
     let absent = Entry::new(truth.stamp.clone(), None, false);
     assert_eq!(pod.cache.audit(&read, &absent).await, Audit::Mismatch);
