@@ -10,11 +10,8 @@ use std::{
 };
 
 use neverstale_cache::Cache;
-use neverstale_lifecycle::{CancellationToken, Readiness, Tasks};
-use neverstale_proxy::{
-    FileError, ListenError, Tokens, Watched,
-    listener::{Activity, Limits, Listener, Peer, ServerTls},
-};
+use neverstale_lifecycle::{CancellationToken, FileError, Readiness, Tasks, Watched};
+use neverstale_listener::{Activity, Limits, ListenError, Listener, Manner, Peer, ServerTls, Tokens};
 use neverstale_redis::Redis;
 use neverstale_telemetry::{Listener as Label, Metrics};
 use neverstale_wire::status::InstallationStatus;
@@ -55,6 +52,8 @@ pub struct Shown {
     pub is_l2_sealed: bool,
     /// The bound of L1: `cache.l1.bytes_max`.
     pub l1_bytes_max: u64,
+    /// The views that are served, by name.
+    pub views: Vec<String>,
     /// What is installed, as far as it was known at the start; whether it is sound now is seen by the feed.
     pub installation: InstallationStatus,
 }
@@ -124,7 +123,14 @@ impl Admin {
             idle: IDLE,
             drain_quiet: Duration::ZERO,
         };
-        let listener = Listener::new("admin.watch", limits, &parts.metrics, tasks.shutdown(), tasks);
+        let listener = Listener::new(
+            "admin.watch",
+            Manner::Own,
+            limits,
+            &parts.metrics,
+            tasks.shutdown(),
+            tasks,
+        );
         let shared = Arc::new(Shared {
             parts,
             tasks: tasks.clone(),

@@ -8,6 +8,7 @@ mod settings;
 mod admin;
 mod service;
 
+mod faults;
 mod gauges;
 mod page;
 mod status;

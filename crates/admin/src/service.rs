@@ -9,11 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::Service};
-use neverstale_proxy::{
-    Body,
-    listener::{Activity, Peer},
-    without_body,
-};
+use neverstale_listener::{Activity, Body, Peer, without_body};
 use neverstale_telemetry::{Listener as Label, StatusClass};
 use neverstale_wire::{Problem, ProblemKind, problem::PROBLEM_MEDIA_TYPE};
 use serde_json::json;

@@ -12,7 +12,11 @@ use neverstale_wire::{
 };
 use serde::Serialize;
 
-use crate::{admin::Shared, gauges, tags};
+use crate::{
+    admin::Shared,
+    faults::{self, Fault},
+    gauges, tags,
+};
 
 /// Commits shown.
 const CHANGES_MAX: usize = 12;
@@ -39,6 +43,10 @@ pub(crate) struct Report {
     l1_hit_ratio: f64,
     /// Callers that follow the events.
     event_subscribers: i64,
+    /// The views that are served, by name.
+    views: Vec<String>,
+    /// What is wrong and what to do about it, the worst first.
+    faults: Vec<Fault>,
     /// The last commits, the newest first.
     changes: Vec<ChangeReport>,
 }
@@ -53,10 +61,11 @@ struct ChangeReport {
 /// Reports the state of this sidecar.
 pub(crate) fn report(shared: &Shared) -> Report {
     let parts = &shared.parts;
+    gauges::refresh(shared);
     let reads = reads(&parts.metrics);
     let shown = parts.shown.get();
-    let standing = shown.map(|shown| Arc::clone(&shown.cache.feed().standing()));
-    let (standing, standing_reason, lease_has_exceptions) = match standing.as_deref() {
+    let stands = shown.map(|shown| Arc::clone(&shown.cache.feed().standing()));
+    let (standing, standing_reason, lease_has_exceptions) = match stands.as_deref() {
         Some(Standing::Serving(serving)) => ("serving", None, !serving.lease().except.is_none()),
         Some(Standing::Bypass { reason, .. }) => ("bypass", Some(reason.to_string()), false),
         Some(Standing::Down(error)) => ("down", Some(error.to_string()), false),
@@ -77,38 +86,41 @@ pub(crate) fn report(shared: &Shared) -> Report {
         installation.lease_ms = shown.cache.feed().lease_max().as_millis() as u64;
         installation.suspended = shown.cache.feed().is_suspended();
     }
+    let status = Status {
+        version: parts.version.to_owned(),
+        uptime_seconds: shared.started_at.elapsed().as_secs(),
+        ready: parts.readiness.is_ready(),
+        reasons: parts
+            .readiness
+            .reasons()
+            .into_iter()
+            .map(|(key, text)| StatusReason {
+                key: key.to_owned(),
+                text,
+            })
+            .collect(),
+        installation,
+        feed: feed_status,
+        l1: shown
+            .map(|shown| l1_status(shown.cache.l1(), shown.l1_bytes_max))
+            .unwrap_or_default(),
+        l2: shown.and_then(|shown| shown.redis.as_ref().map(|redis| l2_status(redis, shown.is_l2_sealed))),
+        audit: audit(&parts.metrics),
+        reads,
+    };
     Report {
         started: shared.has_started.load(Ordering::Relaxed),
         standing,
         standing_reason,
         lease_has_exceptions,
-        incarnation: feed_status.position.map(|token| token.incarnation.to_string()),
+        incarnation: status.feed.position.map(|token| token.incarnation.to_string()),
         hit_ratio: ratio(hits, answered),
-        l1_hit_ratio: ratio(reads.l1_hits, answered),
+        l1_hit_ratio: ratio(status.reads.l1_hits, answered),
         event_subscribers: parts.metrics.event_subscribers.get(),
+        views: shown.map(|shown| shown.views.clone()).unwrap_or_default(),
+        faults: faults::find(&status, stands.as_deref(), &parts.metrics),
         changes: shown.map(|shown| changes(shown.cache.feed())).unwrap_or_default(),
-        status: Status {
-            version: parts.version.to_owned(),
-            uptime_seconds: shared.started_at.elapsed().as_secs(),
-            ready: parts.readiness.is_ready(),
-            reasons: parts
-                .readiness
-                .reasons()
-                .into_iter()
-                .map(|(key, text)| StatusReason {
-                    key: key.to_owned(),
-                    text,
-                })
-                .collect(),
-            installation,
-            feed: feed_status,
-            l1: shown
-                .map(|shown| l1_status(shown.cache.l1(), shown.l1_bytes_max))
-                .unwrap_or_default(),
-            l2: shown.and_then(|shown| shown.redis.as_ref().map(|redis| l2_status(redis, shown.is_l2_sealed))),
-            audit: audit(&parts.metrics),
-            reads,
-        },
+        status,
     }
 }
 
