@@ -3,24 +3,16 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use neverstale_cache::{Auditor, Cache};
-use neverstale_flavour::{Router, SessionRules};
-use neverstale_lifecycle::{CancellationToken, Clock, Tasks};
+use neverstale_flavour::Router;
+use neverstale_identity::Identity;
+use neverstale_lifecycle::{CancellationToken, Tasks, Watched};
+use neverstale_listener::{Activity, Limits, Listener, Manner, Peer, ServerTls, Tokens};
 use neverstale_postgres::Writer;
-use neverstale_redis::Redis;
+use neverstale_rbac::Decider;
 use neverstale_telemetry::{Listener as Label, Metrics};
 use tokio::sync::Semaphore;
 
-use crate::{
-    access::{Access, Tokens},
-    error::{ApiError, ListenError},
-    listener::{Activity, Limits, Listener, Peer, ServerTls},
-    openapi,
-    service::ApiService,
-    sessions::{Revocations, Sessions, Verifier},
-    settings::ApiSettings,
-    shared::Shared,
-    watched::Watched,
-};
+use crate::{access::Access, error::ApiError, openapi, service::ApiService, settings::ApiSettings, shared::Shared};
 
 /// While draining, a connection that is quiet for so long is closed.
 const DRAIN_QUIET: Duration = Duration::from_secs(1);
@@ -29,20 +21,18 @@ const DRAIN_QUIET: Duration = Duration::from_secs(1);
 pub struct ApiParts {
     /// Answers reads.
     pub cache: Arc<Cache>,
+    /// Decides who may do what; none where the flavour has no rules.
+    pub decider: Option<Arc<Decider>>,
     /// Writes what callers ask to, where that is allowed.
     pub writer: Writer,
     /// Finds the views.
     pub router: Arc<Router>,
     /// Is offered answers from cache.
     pub auditor: Arc<Auditor>,
-    /// The application's Redis, for revoked sessions; none when no URL is set.
-    pub redis: Option<Redis>,
-    /// Begins the application's own keys in Redis: `redis.app_key_prefix`.
-    pub app_key_prefix: String,
+    /// Knows whose session or API key it is.
+    pub identity: Arc<Identity>,
     /// The section `api`.
     pub settings: ApiSettings,
-    /// Judges the times of sessions.
-    pub clock: Clock,
     /// Where the numbers go.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the listener should drain while everything else goes on; the end of all tasks drains it too.
@@ -82,32 +72,26 @@ impl Api {
         let tokens = tokens(settings.token_file.as_deref(), tasks)?;
         let (cert, key) = (settings.tls_cert_file.as_ref(), settings.tls_key_file.as_ref());
         let tls = ServerTls::where_named("api.certificate", cert, key, tasks)?;
-        let sessions = parts
-            .router
-            .flavour()
-            .session
-            .clone()
-            .map(|rules| sessions(rules, &parts, tasks))
-            .transpose()?;
         let limits = Limits {
             connections_max: settings.connections_max as usize,
             first_request: Duration::from_millis(settings.first_request_ms),
             idle: Duration::from_secs(settings.idle_seconds),
             drain_quiet: DRAIN_QUIET,
         };
-        let listener = Listener::new("api.watch", limits, &parts.metrics, parts.drain, tasks);
+        let listener = Listener::new("api.watch", Manner::Own, limits, &parts.metrics, parts.drain, tasks);
         let shared = Arc::new(Shared {
             openapi: openapi::published(parts.router.flavour(), settings),
             access: Access {
                 tokens,
                 is_socket_token_required: settings.socket_token_required,
             },
-            sessions,
+            identity: parts.identity,
             places: Semaphore::new(settings.requests_in_flight_max as usize),
             subscribers: Arc::new(Semaphore::new(settings.event_subscribers_max as usize)),
             is_draining: listener.is_draining(),
             drain: listener.drain_begun(),
             cache: parts.cache,
+            decider: parts.decider,
             writer: parts.writer,
             router: parts.router,
             auditor: parts.auditor,
@@ -149,45 +133,4 @@ fn tokens(file: Option<&Path>, tasks: &Tasks) -> Result<Option<Watched<Tokens>>,
         tasks,
     )?;
     Ok(Some(watched))
-}
-
-fn sessions(rules: SessionRules, parts: &ApiParts, tasks: &Tasks) -> Result<Sessions, ApiError> {
-    let settings = &parts.settings;
-    let algorithm = rules.algorithm.clone();
-    let unusable = || ApiError::SessionAlgorithm(rules.algorithm.clone());
-    Verifier::new(b"", &algorithm).ok_or_else(unusable)?;
-    let verifier = match (&settings.session_secret, &settings.session_secret_file) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::Conflict(
-                "set api.session_secret or api.session_secret_file, not both",
-            ));
-        }
-        (Some(secret), None) => Some(Watched::fixed(
-            Verifier::new(secret.expose().as_bytes(), &algorithm).ok_or_else(unusable)?,
-        )),
-        (None, Some(file)) => {
-            let parse = move |contents: &[Vec<u8>]| {
-                let secret = contents[0].trim_ascii();
-                let verifier = if secret.is_empty() {
-                    None
-                } else {
-                    Verifier::new(secret, &algorithm)
-                };
-                verifier.ok_or_else(|| "it is empty".to_owned())
-            };
-            Some(Watched::start("api.session_secret", vec![file.clone()], parse, tasks).map_err(ListenError::File)?)
-        }
-        (None, None) => None,
-    };
-    let is_revocable = rules.revocation && settings.session_revocation_checked;
-    let revocations = is_revocable.then(|| Revocations {
-        redis: parts.redis.clone(),
-        key_prefix: parts.app_key_prefix.clone(),
-    });
-    Ok(Sessions {
-        rules,
-        verifier,
-        revocations,
-        clock: parts.clock.clone(),
-    })
 }

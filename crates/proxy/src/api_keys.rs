@@ -5,16 +5,12 @@
 
 use http::Response;
 use hyper::body::Incoming;
+use neverstale_identity::{API_KEY_CHARS_MAX, API_KEY_VIEW};
+use neverstale_listener::Body;
 use neverstale_wire::ProblemKind;
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 
-use crate::{body::Body, dispatch::Call, hex::hex, problem::Failure};
-
-/// The view that answers.
-pub(crate) const VIEW: &str = "api-key";
-/// Longer keys are refused.
-pub(crate) const KEY_CHARS_MAX: usize = 512;
+use crate::{dispatch::Call, problem::Failure};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +20,7 @@ struct Question {
 
 pub(crate) async fn resolve(call: &Call<'_>, body: Incoming) -> Result<Response<Body>, Failure> {
     let flavour = call.shared.router.flavour();
-    if flavour.view_named(VIEW).is_none() {
+    if flavour.view_named(API_KEY_VIEW).is_none() {
         return Err(ProblemKind::NotInThisSchema.into());
     }
     if !call.grant.secrets {
@@ -34,36 +30,19 @@ pub(crate) async fn resolve(call: &Call<'_>, body: Incoming) -> Result<Response<
     let question: Question =
         serde_json::from_slice(&body).map_err(|_| Failure::malformed("the body is not {\"api_key\": \"…\"}"))?;
     let key = question.api_key;
-    if key.is_empty() || key.contains('\0') || key.chars().count() > KEY_CHARS_MAX {
+    if key.is_empty() || key.contains('\0') || key.chars().count() > API_KEY_CHARS_MAX {
         return Err(Failure::malformed(
             "api_key is not a text of 1 to 512 characters without NUL",
         ));
     }
-    let read = call
-        .shared
-        .router
-        .read_of(VIEW, &cache_key(&key), &[&key])
-        .ok_or(ProblemKind::NotInThisSchema)?;
+    let read = call.shared.identity.api_key(&key)?;
     let answer = call.read(&read).await?;
     Ok(call.respond(&answer))
-}
-
-/// The name under which the cache knows a key.
-fn cache_key(key: &str) -> String {
-    format!("api-keys:{}", hex(digest(&SHA256, key.as_bytes()).as_ref()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cache_knows_a_key_by_its_hash() {
-        assert_eq!(
-            cache_key("abc"),
-            "api-keys:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-    }
 
     #[test]
     fn a_question_is_exactly_what_the_contract_says() {

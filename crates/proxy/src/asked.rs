@@ -13,6 +13,8 @@ pub(crate) struct Asked<'r> {
     /// Whether there is an `If-None-Match`.
     pub(crate) is_conditional: bool,
     pub(crate) authorization: Option<&'r HeaderValue>,
+    /// The trace that the request belongs to; read by whoever makes spans.
+    pub(crate) traceparent: Option<&'r HeaderValue>,
 }
 
 impl<'r> Asked<'r> {
@@ -24,6 +26,7 @@ impl<'r> Asked<'r> {
             timeout_ms: None,
             is_conditional: false,
             authorization: None,
+            traceparent: None,
         };
         for (name, value) in headers {
             match name.as_str() {
@@ -44,6 +47,7 @@ impl<'r> Asked<'r> {
                     set_once(&mut asked.timeout_ms, read, "Neverstale-Timeout-Ms is given twice")?;
                 }
                 "if-none-match" => asked.is_conditional = true,
+                "traceparent" => asked.traceparent = Some(value),
                 "authorization" => set_once(&mut asked.authorization, value, "Authorization is given twice")?,
                 _ => {}
             }

@@ -11,11 +11,12 @@ use hyper::body::Incoming;
 use neverstale_cache::{BatchAnswer, Entry, Level};
 use neverstale_flavour::{Read, Router};
 use neverstale_lifecycle::random_u64;
+use neverstale_listener::Body;
 use neverstale_wire::{Problem, ProblemKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use crate::{access::Grant, body::Body, dispatch::Call, problem::Failure, respond};
+use crate::{access::Grant, dispatch::Call, problem::Failure, respond};
 
 /// Longer paths are refused.
 pub(crate) const PATH_CHARS_MAX: usize = 2_048;

@@ -8,23 +8,14 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use neverstale_cache::{Answer, Level, Source};
 use neverstale_flavour::{Read, RouteError};
-use neverstale_telemetry::ReadOutcome;
+use neverstale_listener::{Body, InFlight, Peer};
+use neverstale_telemetry::{Label as _, ReadOutcome};
 use neverstale_wire::ProblemKind;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    access::Grant,
-    api_keys,
-    asked::Asked,
-    batch,
-    body::Body,
-    events,
-    listener::{InFlight, Peer},
-    names,
-    problem::Failure,
-    respond, sessions,
-    shared::Shared,
-    writes,
+    access::Grant, api_keys, asked::Asked, batch, decisions, events, names, problem::Failure, respond, sessions,
+    shared::Shared, writes,
 };
 
 /// A longer path with its query is refused; no key is longer than a quarter of it.
@@ -34,6 +25,7 @@ pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
+const PATCH: &str = "PATCH";
 const GET_OR_PATCH: &str = "GET, HEAD, PATCH";
 
 /// What a path asks for.
@@ -44,6 +36,10 @@ enum Endpoint {
     Batch,
     ApiKeys,
     Sessions,
+    AccessCheck,
+    AccessBatch,
+    AccessList,
+    AccessExplain,
     Contract,
     /// Whatever the flavour's router makes of it.
     Read,
@@ -59,6 +55,10 @@ impl Endpoint {
             "/v1/batch" => Self::Batch,
             "/v1/api-keys/resolve" => Self::ApiKeys,
             "/v1/sessions/resolve" => Self::Sessions,
+            "/v1/access/check" => Self::AccessCheck,
+            "/v1/access/batch-check" => Self::AccessBatch,
+            "/v1/access/list" => Self::AccessList,
+            "/v1/access/explain" => Self::AccessExplain,
             "/openapi.json" => Self::Contract,
             _ => Self::Read,
         }
@@ -67,8 +67,8 @@ impl Endpoint {
     /// The methods of the path, for `Allow`.
     fn methods(self) -> &'static str {
         match self {
-            Self::Batch | Self::ApiKeys | Self::Sessions => POST,
-            Self::Position | Self::Events | Self::Contract | Self::Read => GET,
+            Self::Batch | Self::ApiKeys | Self::Sessions | Self::AccessCheck | Self::AccessBatch => POST,
+            Self::Position | Self::Events | Self::AccessList | Self::AccessExplain | Self::Contract | Self::Read => GET,
             Self::Write => GET_OR_PATCH,
         }
     }
@@ -115,7 +115,11 @@ pub(crate) async fn dispatch(
     if endpoint == Endpoint::Events {
         return events::subscribe(&call, query, in_flight);
     }
-    if endpoint != Endpoint::Read && !query.is_empty() {
+    let takes_query = matches!(
+        endpoint,
+        Endpoint::Read | Endpoint::AccessList | Endpoint::AccessExplain
+    );
+    if !takes_query && !query.is_empty() {
         return Err(Failure::malformed("unknown query parameter"));
     }
     let _place = shared.places.try_acquire().map_err(|_| ProblemKind::TooManyRequests)?;
@@ -127,6 +131,10 @@ pub(crate) async fn dispatch(
         Endpoint::Batch => batch::answer(&call, body).await,
         Endpoint::ApiKeys => api_keys::resolve(&call, body).await,
         Endpoint::Sessions => Box::pin(sessions::resolve(&call, body)).await,
+        Endpoint::AccessCheck => decisions::check(&call, body).await,
+        Endpoint::AccessBatch => decisions::batch_check(&call, body).await,
+        Endpoint::AccessList => decisions::list(&call, query).await,
+        Endpoint::AccessExplain => decisions::explain(&call, query).await,
         Endpoint::Events => unreachable!("answered above"),
     }
 }
@@ -157,15 +165,19 @@ fn check_method(shared: &Shared, endpoint: Endpoint, method: &Method, target: &s
     if is_allowed {
         return Ok(());
     }
+    if endpoint != Endpoint::Read {
+        return Err(Failure::method_not_allowed(allowed));
+    }
     let path = target.split('?').next().unwrap_or(target);
-    if endpoint == Endpoint::Read && shared.router.write(path).is_some() {
-        return Err(Failure::method_not_allowed(GET_OR_PATCH));
-    }
-    // A path that does not exist has no methods either.
-    if endpoint == Endpoint::Read && shared.router.route(target) == Err(RouteError::UnknownPath) {
-        return Err(Failure::unknown_path());
-    }
-    Err(Failure::method_not_allowed(allowed))
+    let is_written = shared.router.write(path).is_some();
+    let is_read = shared.router.route(target) != Err(RouteError::UnknownPath);
+    Err(match (is_read, is_written) {
+        (true, true) => Failure::method_not_allowed(GET_OR_PATCH),
+        (true, false) => Failure::method_not_allowed(allowed),
+        (false, true) => Failure::method_not_allowed(PATCH),
+        // A path that does not exist has no methods either.
+        (false, false) => Failure::unknown_path(),
+    })
 }
 
 impl Call<'_> {
@@ -179,6 +191,7 @@ impl Call<'_> {
             Ok(answer) => outcome_of(answer.source),
             Err(_) => ReadOutcome::Error,
         };
+        tracing::Span::current().record("cache.outcome", outcome.text());
         self.shared.metrics.read_seconds[outcome].observe(self.arrived.elapsed().as_secs_f64());
         let answer = answer?;
         if self.shared.auditor.wants() {

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use futures_util::{Stream, stream::unfold};
 use http::{HeaderValue, Response, header};
 use neverstale_changefeed::{Change, Replay};
+use neverstale_listener::{Body, InFlight};
 use neverstale_wire::{Event, Problem, ProblemKind, Token};
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast},
     time::{Instant, sleep_until},
 };
 
-use crate::{body::Body, dispatch::Call, listener::InFlight, problem::Failure, shared::Shared};
+use crate::{dispatch::Call, problem::Failure, shared::Shared};
 
 /// A caller that hears nothing for a few of these should come back.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! The hot path: a read that L1 can answer at once.
 //!
-//! Before any routing the path as it stands is looked up as a key. No timer, no lock, no span, no task, and nothing allocated: the
+//! Before any routing the path as it stands is looked up as a key. No timer, no lock, no task, no span but where its caller's trace is exported, and nothing allocated: the
 //! answer takes over the request's table of headers. Whatever is unusual about a request is left to the slow path, which says what is wrong with it.
 
 use std::{cell::Cell, mem::take};
@@ -9,8 +9,9 @@ use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use neverstale_cache::Answer;
+use neverstale_listener::{Body, Peer};
 
-use crate::{asked::Asked, body::Body, listener::Peer, respond, shared::Shared};
+use crate::{asked::Asked, respond, shared::Shared, traced};
 
 /// One of so many hits is offered to the auditor, if it wants one.
 const AUDIT_EVERY: u32 = 1_024;
@@ -34,6 +35,7 @@ pub(crate) fn look(shared: &Shared, peer: Peer, request: &Request<Incoming>) -> 
         return None;
     }
     let asked = Asked::read(request.headers()).ok()?;
+    let began_ns = traced::begin_hit(asked.traceparent, shared.cache.feed().clock());
     let grant = shared.access.judge(peer, asked.authorization).ok()?;
     let path = request.uri().path_and_query()?.as_str();
     let answer = shared.cache.hit(path, asked.level)?;
@@ -44,6 +46,9 @@ pub(crate) fn look(shared: &Shared, peer: Peer, request: &Request<Incoming>) -> 
         offer(shared, path, &answer);
     }
     let is_known = respond::is_known_to_caller(&answer.entry, &asked, request.headers());
+    if let Some(began_ns) = began_ns {
+        traced::end_hit(request.headers(), request.method(), began_ns);
+    }
     Some(Hit { answer, is_known })
 }
 

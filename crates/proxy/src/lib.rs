@@ -1,8 +1,8 @@
 //! Serves the HTTP contract to the application in the same pod.
 //!
 //! A request takes the hot path (`hit`) or, when L1 has no answer at hand, is dispatched to what its path asks for. What an
-//! answer is worth is decided below, in `cache` and `coherence`; here it gets its status and its headers. The listener beneath
-//! serves the admin crate too.
+//! answer is worth is decided below, in `cache` and `coherence`; here it gets its status and its headers. Connections
+//! are the business of the listener beneath.
 
 mod error;
 mod settings;
@@ -16,9 +16,11 @@ mod hit;
 
 mod api_keys;
 mod batch;
+mod decisions;
 mod events;
 mod openapi;
 mod sessions;
+mod traced;
 
 mod access;
 mod asked;
@@ -28,15 +30,9 @@ mod names;
 mod problem;
 mod respond;
 
-mod body;
-pub mod listener;
-mod watched;
 mod writes;
 
-pub use access::Tokens;
 pub use api::{Api, ApiHandle, ApiParts};
-pub use body::{Body, without_body};
-pub use error::{ApiError, FileError, ListenError};
+pub use error::ApiError;
 pub use openapi::document as openapi_document;
 pub use settings::ApiSettings;
-pub use watched::Watched;

@@ -49,9 +49,14 @@ pub fn document(flavour: &Flavour, settings: &ApiSettings) -> Value {
             "parameters": parameters(),
             "headers": headers(),
             "responses": problems(),
-            "schemas": schemas::all(settings),
+            "schemas": with_access(schemas::all(settings), operations::access_schemas(settings)),
         },
     })
+}
+
+fn with_access(mut schemas: Value, access: Map<String, Value>) -> Value {
+    schemas.as_object_mut().expect("schemas are an object").extend(access);
+    schemas
 }
 
 /// A token, as `neverstale_wire::Token` writes it.

@@ -9,9 +9,11 @@ use http::{HeaderValue, Response, StatusCode, header};
 use neverstale_cache::{ReadError, etag_of};
 use neverstale_changefeed::FeedError;
 use neverstale_flavour::RouteError;
+use neverstale_identity::IdentityError;
+use neverstale_listener::Body;
 use neverstale_wire::{Problem, ProblemKind};
 
-use crate::{body::Body, names};
+use crate::names;
 
 /// A request that is answered with a problem.
 #[derive(Debug)]
@@ -175,6 +177,19 @@ impl From<RouteError> for Failure {
             RouteError::NotInThisSchema => ProblemKind::NotInThisSchema.into(),
             RouteError::UnknownPath => Self::unknown_path(),
             RouteError::Malformed(reason) => Self::malformed(reason),
+        }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::NoSession => Problem::new(ProblemKind::NotFound, "this is no valid session").into(),
+            IdentityError::NoApiKey => Problem::new(ProblemKind::NotFound, "this is no valid API key").into(),
+            IdentityError::Unavailable(detail) => Self::unavailable(detail),
+            IdentityError::Read(error) => error.into(),
+            IdentityError::NotInThisSchema => ProblemKind::NotInThisSchema.into(),
+            IdentityError::Flavour => ProblemKind::Internal.into(),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::{cell::RefCell, sync::LazyLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use neverstale_cache::{Answer, Entry, Level};
+use neverstale_listener::Body;
 use neverstale_wire::{Problem, ProblemKind, Token};
 
-use crate::{asked::Asked, body::Body, conditional::has_already, names};
+use crate::{asked::Asked, conditional::has_already, names};
 
 /// The body of every 404 that comes from the database.
 static NOT_FOUND: LazyLock<Bytes> = LazyLock::new(|| Problem::from(ProblemKind::NotFound).to_json().into());

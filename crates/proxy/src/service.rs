@@ -10,16 +10,12 @@ use std::{
 use futures_util::future::Either;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::{body::Incoming, service::Service};
+use neverstale_listener::{Activity, Body, Peer, without_body};
 use neverstale_telemetry::{Listener as Label, StatusClass};
 use neverstale_wire::ProblemKind;
+use tracing::{Instrument, Span};
 
-use crate::{
-    body::{Body, without_body},
-    dispatch::dispatch,
-    hit,
-    listener::{Activity, Peer},
-    shared::Shared,
-};
+use crate::{dispatch::dispatch, hit, shared::Shared, traced};
 
 /// Serves the requests of one connection.
 pub(crate) struct ApiService {
@@ -46,7 +42,8 @@ impl Service<Request<Incoming>> for ApiService {
             return Either::Left(ready(Ok(manner.finish(&self.shared, hit.respond(request)))));
         }
         let (shared, peer, in_flight) = (Arc::clone(&self.shared), self.peer, self.activity.in_flight());
-        Either::Right(Box::pin(async move {
+        let span = traced::request(request.headers(), request.method());
+        let answering = async move {
             let response = match dispatch(&shared, peer, request, in_flight).await {
                 Ok(response) => response,
                 Err(failure) => {
@@ -54,8 +51,10 @@ impl Service<Request<Incoming>> for ApiService {
                     failure.into_response()
                 }
             };
+            Span::current().record("http.response.status_code", u64::from(response.status().as_u16()));
             Ok(manner.finish(&shared, response))
-        }))
+        };
+        Either::Right(Box::pin(answering.instrument(span)))
     }
 }
 

@@ -9,12 +9,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use neverstale_cache::{Auditor, Cache};
 use neverstale_flavour::Router;
+use neverstale_identity::Identity;
 use neverstale_lifecycle::CancellationToken;
 use neverstale_postgres::Writer;
+use neverstale_rbac::Decider;
 use neverstale_telemetry::Metrics;
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{access::Access, sessions::Sessions, settings::ApiSettings};
+use crate::{access::Access, settings::ApiSettings};
 
 pub(crate) struct Shared {
     pub(crate) cache: Arc<Cache>,
@@ -22,8 +24,9 @@ pub(crate) struct Shared {
     pub(crate) auditor: Arc<Auditor>,
     pub(crate) access: Access,
     pub(crate) writer: Writer,
-    /// None where the flavour has no rules for sessions.
-    pub(crate) sessions: Option<Sessions>,
+    /// None where the flavour has no rules of access.
+    pub(crate) decider: Option<Arc<Decider>>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) settings: ApiSettings,
     pub(crate) metrics: Arc<Metrics>,
     /// Requests that wait for something; hits in L1 take no place.

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::body::Incoming;
 use neverstale_cache::{Level, etag_of};
 use neverstale_flavour::check_json;
+use neverstale_listener::Body;
 use neverstale_postgres::{Change, WriteError, Written};
 use neverstale_telemetry::WriteOutcome;
 use neverstale_wire::ProblemKind;
@@ -16,7 +17,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    body::Body,
     conditional::has_exactly,
     dispatch::Call,
     names,

@@ -5,6 +5,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use neverstale_rbac::{Action, ResourceType};
 use neverstale_settings::{Place, flag_values, flags};
 
 use crate::{exit::EXIT_CODES, settings::Settings};
@@ -54,6 +55,10 @@ pub(crate) enum Command {
     Resume(Locking),
     /// Shows the lease, or sets it in the safe order: commits of watched rows wait that long, reads need no question
     Lease(Lease),
+    /// Fills, empties or checks the table that says who may use functions and pipelines, which the application lets every admin use
+    Rbac(Rbac),
+    /// Shows and changes who may do what, straight in the database
+    Access(Access),
     /// Examines a deployment and says what to do about each finding
     Doctor(Doctor),
     /// Validates the settings and the flavour file without starting; reports all problems at once
@@ -103,6 +108,87 @@ pub(crate) struct Report {
 pub(crate) struct Lease {
     /// The new lease in milliseconds; 0 means that every fully consistent read asks Postgres
     pub(crate) ms: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rbac {
+    #[command(subcommand)]
+    pub(crate) command: RbacCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RbacCommand {
+    /// Gives each function that has none the grants that its owner's models already imply; safe to repeat
+    Install(PrintSql),
+    /// Takes all grants of functions and pipelines away; what is left is what each owner has
+    Uninstall(PrintSql),
+    /// Says which grants speak of nothing that exists, or can't be understood; exit code 3 if any does
+    Verify(Report),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrintSql {
+    /// Prints the SQL that would run, and runs none of it
+    #[arg(long)]
+    pub(crate) print_sql: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Access {
+    #[command(subcommand)]
+    pub(crate) command: AccessCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccessCommand {
+    /// Grants a function or a pipeline; everything else is granted in the application
+    Grant(Granting),
+    /// Takes a grant of a function or a pipeline away
+    Revoke(Granting),
+    /// Shows whose a resource is, and whom it is granted to
+    Show(Resource),
+    /// Lists who may do something with a resource, and why
+    WhoCan {
+        /// read, write, execute or read-valves
+        action: Action,
+        #[command(flatten)]
+        resource: Resource,
+    },
+    /// Says what a user may do with a resource, action by action, and why
+    Explain {
+        /// The user's id
+        user: String,
+        #[command(flatten)]
+        resource: Resource,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resource {
+    /// function, tool, model, prompt, knowledge or pipeline
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: ResourceType,
+    /// Its id; of a pipeline the index of its server, a colon, and its id
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("principal").required(true))]
+pub(crate) struct Granting {
+    #[command(flatten)]
+    pub(crate) resource: Resource,
+    /// For this user
+    #[arg(long, value_name = "ID", group = "principal")]
+    pub(crate) user: Option<String>,
+    /// For the members of this group
+    #[arg(long, value_name = "ID", group = "principal")]
+    pub(crate) group: Option<String>,
+    /// For everybody
+    #[arg(long, group = "principal")]
+    pub(crate) everybody: bool,
+    /// To change it; otherwise to see and to use it
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[derive(Debug, Args)]

@@ -107,7 +107,7 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Doctor) -> Result<Exit
         Ok(connection) => {
             let target = database::target(&settings.database)?;
             findings.push(Finding::ok("database.connection", format!("{target} answers")));
-            examine_database(settings, asked, &connection, &mut findings).await;
+            Box::pin(examine_database(settings, asked, &connection, &mut findings)).await;
         }
         Err(failure) if failure.exit == Exit::Usage => return Err(failure),
         Err(failure) => findings.push(Finding::fail(

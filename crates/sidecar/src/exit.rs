@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::anyhow;
 use neverstale_installation::InstallationError;
+use neverstale_lifecycle::FileError;
 use neverstale_postgres::PostgresError;
-use neverstale_proxy::FileError;
 use neverstale_settings::Problems;
 
 /// The exit codes; part of the contract.
@@ -32,7 +32,7 @@ Exit codes:
   0  done
   1  failed; serve: also when an address to listen on is taken
   2  the command line or the settings are wrong
-  3  findings: verify, doctor, audit or top --once found something that needs a person
+  3  findings: verify, rbac verify, doctor, audit or top --once found something that needs a person
   4  unavailable: the database can't be reached";
 
 impl From<Exit> for ExitCode {

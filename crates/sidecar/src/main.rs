@@ -13,11 +13,13 @@ mod database;
 mod flavour;
 mod run;
 
+mod access;
 mod audit;
 mod check;
 mod doctor;
 mod documents;
 mod installation;
+mod rbac;
 mod serve;
 mod top;
 
@@ -84,6 +86,8 @@ fn with_settings(command: Command, loaded: Loaded) -> Result<Exit, Failure> {
         Command::Suspend(asked) => run::briefly(&settings, installation::suspend(&settings, &asked)),
         Command::Resume(asked) => run::briefly(&settings, installation::resume(&settings, &asked)),
         Command::Lease(asked) => run::briefly(&settings, installation::lease(&settings, &asked)),
+        Command::Rbac(asked) => run::briefly(&settings, rbac::run(&settings, &asked.command)),
+        Command::Access(asked) => run::briefly(&settings, access::run(&settings, &asked.command)),
         Command::Doctor(asked) => run::briefly(&settings, doctor::run(&settings, &asked)),
         Command::Audit(asked) => run::briefly(&settings, audit::run(&settings, &asked)),
         Command::Top(asked) => run::briefly(&settings, top::run(&asked)),

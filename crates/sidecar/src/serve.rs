@@ -10,10 +10,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, anyhow};
 use neverstale_cache::Auditor;
 use neverstale_flavour::Flavour;
+use neverstale_ingress::IngressHandle;
 use neverstale_lifecycle::{CancellationToken, Clock, Joined, Readiness, StopCause, Tasks, wait_for_stop};
+use neverstale_otlp::Exporter;
 use neverstale_proxy::ApiHandle;
+use neverstale_rbac::Decider;
 use neverstale_redis::Redis;
-use neverstale_telemetry::{Metrics, init_logs};
+use neverstale_telemetry::{Metrics, init_logs, init_logs_and_traces};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, timeout_at},
@@ -29,12 +32,20 @@ use crate::{
 const TASKS_GRACE: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(settings: Settings) -> Result<Exit, Failure> {
-    init_logs(&settings.telemetry).map_err(anyhow::Error::from)?;
+    let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))));
+    let otlp =
+        neverstale_otlp::start(&settings.otlp, env!("CARGO_PKG_VERSION"), &clock, &metrics).map_err(Failure::usage)?;
+    let (spans, exporter) = otlp.unzip();
+    match spans {
+        Some(spans) => init_logs_and_traces(&settings.telemetry, spans),
+        None => init_logs(&settings.telemetry),
+    }
+    .map_err(anyhow::Error::from)?;
     #[cfg(feature = "mutants")]
     crate::mutant::warn();
     // A database that is not even named is no fault to wait out.
     database::target(&settings.database)?;
-    runtime(settings.lifecycle.worker_threads)?.block_on(serve(settings))
+    runtime(settings.lifecycle.worker_threads)?.block_on(serve(settings, clock, metrics, exporter))
 }
 
 /// One thread serves from one event loop without handing requests over; more share the work.
@@ -60,43 +71,64 @@ struct Process {
     tasks: Tasks,
     /// Cancelled by `POST /quitquitquit`.
     quit: CancellationToken,
+    /// Cancelled when the door should let nobody in any more, while the application still asks the api.
+    shut: CancellationToken,
     /// Cancelled when the listeners should take nothing new while everything behind them goes on.
     drain: CancellationToken,
 }
 
-async fn serve(settings: Settings) -> Result<Exit, Failure> {
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+async fn serve(
+    settings: Settings,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    exporter: Option<Exporter>,
+) -> Result<Exit, Failure> {
     let readiness = Readiness::new("start", "the process is starting");
     let counted = Arc::clone(&metrics);
     let tasks = Tasks::new(readiness.clone(), move || counted.task_failures_total.inc());
-    let (quit, drain) = (CancellationToken::new(), CancellationToken::new());
+    let (quit, shut, drain) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        CancellationToken::new(),
+    );
     let process = Process {
         settings,
-        clock: Clock::system(),
+        clock,
         metrics,
         readiness,
         tasks,
         quit,
+        shut,
         drain,
     };
+    if let Some(exporter) = exporter {
+        process.tasks.spawn("otlp", exporter.run(process.tasks.shutdown()));
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "neverstale starts");
 
     // A signal is heard during the start too, which may last for as long as the database is out of reach.
     let stop = async || wait_for_stop(&process.quit).await.context("handle signals");
-    let (cause, api) = tokio::select! {
+    let (cause, listeners) = tokio::select! {
         cause = stop() => (cause?, None),
         started = start(&process) => {
-            let api = started?;
+            let listeners = started?;
             process.readiness.set("start", None);
-            (stop().await?, Some(api))
+            (stop().await?, Some(listeners))
         }
     };
-    end(&process, cause, api).await;
+    end(&process, cause, listeners).await;
     Ok(Exit::Ok)
 }
 
-/// Builds everything, from the stores up to the listener.
-async fn start(process: &Process) -> Result<ApiHandle, Failure> {
+/// What serves the application and its callers.
+struct Listeners {
+    api: ApiHandle,
+    /// None where the sidecar does not stand in front of the application.
+    ingress: Option<IngressHandle>,
+}
+
+/// Builds everything, from the stores up to the listeners.
+async fn start(process: &Process) -> Result<Listeners, Failure> {
     let Process {
         settings,
         clock,
@@ -135,12 +167,18 @@ async fn start(process: &Process) -> Result<ApiHandle, Failure> {
     let auditor = Arc::new(Auditor::default());
     let audit = Arc::clone(&auditor).run(Arc::clone(&cache), settings.audit.clone(), readiness.clone());
     tasks.spawn("audit", parts::until(tasks.shutdown(), audit));
-    parts::api(process, router, cache, auditor, redis.as_ref()).await
+    let router = Arc::new(router);
+    let identity = parts::identity(process, &router, &cache, redis.as_ref())?;
+    let decider = Decider::new(Arc::clone(&cache), Arc::clone(&router)).map(Arc::new);
+    let guard = parts::guard(process, &router, &cache, decider.as_ref())?;
+    let api = parts::api(process, router, cache, Arc::clone(&identity), decider, auditor).await?;
+    let ingress = Box::pin(parts::ingress(process, identity, guard)).await?;
+    Ok(Listeners { api, ingress })
 }
 
 /// Takes no new traffic, lets what is open come to its end, and gives up when the grace period is over or somebody asks
 /// a second time.
-async fn end(process: &Process, cause: StopCause, api: Option<ApiHandle>) {
+async fn end(process: &Process, cause: StopCause, listeners: Option<Listeners>) {
     let grace = Duration::from_secs(process.settings.lifecycle.grace_period_seconds);
     process
         .readiness
@@ -148,18 +186,27 @@ async fn end(process: &Process, cause: StopCause, api: Option<ApiHandle>) {
     tracing::info!(?cause, grace_seconds = grace.as_secs(), "draining");
     let nobody = CancellationToken::new();
     tokio::select! {
-        () = drain(process, api, Instant::now() + grace) => {}
+        () = drain(process, listeners, Instant::now() + grace) => {}
         _ = wait_for_stop(&nobody) => tracing::warn!("told to end a second time"),
     }
 }
 
-async fn drain(process: &Process, api: Option<ApiHandle>, deadline: Instant) {
-    process.drain.cancel();
-    if let Some(api) = api
-        && timeout_at(deadline, api.drained()).await.is_err()
-    {
+/// The door first: what it has let in, the application answers with the help of the api.
+async fn drain(process: &Process, listeners: Option<Listeners>, deadline: Instant) {
+    process.shut.cancel();
+    let drained = async {
+        if let Some(Listeners { api, ingress }) = listeners {
+            if let Some(ingress) = ingress {
+                ingress.drained().await;
+            }
+            process.drain.cancel();
+            api.drained().await;
+        }
+    };
+    if timeout_at(deadline, drained).await.is_err() {
         tracing::warn!("the grace period is over, connections are still open");
     }
+    process.drain.cancel();
     let left = deadline.saturating_duration_since(Instant::now()).max(TASKS_GRACE);
     match process.tasks.join(left).await {
         Joined::InTime => tracing::info!("neverstale ends"),

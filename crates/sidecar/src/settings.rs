@@ -6,7 +6,9 @@ use neverstale_admin::AdminSettings;
 use neverstale_cache::{AuditSettings, L1Settings};
 use neverstale_changefeed::FeedSettings;
 use neverstale_flavour::{Flavour, Router};
+use neverstale_ingress::{GuardSettings, IngressSettings};
 use neverstale_lifecycle::LifecycleSettings;
+use neverstale_otlp::{Collector, OtlpSettings};
 use neverstale_postgres::{DatabaseSettings, Target};
 use neverstale_proxy::ApiSettings;
 use neverstale_redis::{Address, RedisSettings};
@@ -60,8 +62,14 @@ tree! {
     api: ApiSettings,
     /// The listener for the kubelet, Prometheus and operators.
     admin: AdminSettings,
+    /// The door in front of the application.
+    ingress: IngressSettings,
+    /// What the door asks.
+    guard: GuardSettings,
     /// Log lines.
     telemetry: TelemetrySettings,
+    /// Traces and metrics to a collector.
+    otlp: OtlpSettings,
     /// Threads and the end.
     lifecycle: LifecycleSettings,
 }
@@ -117,17 +125,26 @@ impl Settings {
         if let Err(error) = self.telemetry.check() {
             refuse("telemetry.log_level", error.to_string());
         }
+        if let Err(error) = Collector::of(&self.otlp) {
+            refuse("telemetry.otlp.endpoint", error.to_string());
+        }
         if self.api.socket_token_required && self.api.token_file.is_none() {
             refuse("api.socket_token_required", "needs api.token_file".to_owned());
         }
         for (section, cert, key) in [
             ("api", &self.api.tls_cert_file, &self.api.tls_key_file),
             ("admin", &self.admin.tls_cert_file, &self.admin.tls_key_file),
+            ("ingress", &self.ingress.tls_cert_file, &self.ingress.tls_key_file),
         ] {
             if cert.is_some() != key.is_some() {
                 let reason = format!("needs {section}.tls_key_file, and the other way round");
                 refuse(&format!("{section}.tls_cert_file"), reason);
             }
+        }
+        if self.ingress.listen.is_some() && self.api.session_secret.is_none() && self.api.session_secret_file.is_none()
+        {
+            let reason = "needs api.session_secret or api.session_secret_file: without it nobody is known at the door";
+            refuse("ingress.listen", reason.to_owned());
         }
         match flavour::named(&self.database.schema) {
             Ok(Some(flavour)) => {

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "install",
     "uninstall",
@@ -13,6 +13,8 @@ const COMMANDS: [&str; 14] = [
     "suspend",
     "resume",
     "lease",
+    "rbac",
+    "access",
     "doctor",
     "check",
     "audit",

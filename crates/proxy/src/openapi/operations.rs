@@ -1,10 +1,15 @@
 //! What stands under each path: the contract's own endpoints, and one for each view of the flavour.
 
+mod access;
+
+pub(super) use access::schemas as access_schemas;
+
 use neverstale_flavour::{Flavour, Param, View, Write};
+use neverstale_identity::API_KEY_VIEW;
 use serde_json::{Map, Value, json};
 
 use super::{TOKEN_PATTERN, refer, schemas, schemas::object};
-use crate::{api_keys, settings::ApiSettings};
+use crate::settings::ApiSettings;
 
 /// What any request can be answered with.
 const ANY: [&str; 5] = ["400", "401", "405", "414", "431"];
@@ -35,11 +40,14 @@ pub(super) fn paths(flavour: &Flavour, settings: &ApiSettings) -> Value {
             json!({ "get": read_by_name(&named) }),
         );
     }
-    if flavour.view_named(api_keys::VIEW).is_some() {
+    if flavour.view_named(API_KEY_VIEW).is_some() {
         paths.insert("/v1/api-keys/resolve".to_owned(), json!({ "post": resolve_api_key() }));
     }
     if flavour.session.is_some() {
         paths.insert("/v1/sessions/resolve".to_owned(), json!({ "post": resolve_session() }));
+    }
+    if flavour.access.is_some() {
+        paths.extend(access::paths(settings));
     }
     paths.insert("/v1/batch".to_owned(), json!({ "post": batch(settings) }));
     paths.insert("/v1/position".to_owned(), json!({ "get": position() }));
@@ -51,7 +59,7 @@ pub(super) fn paths(flavour: &Flavour, settings: &ApiSettings) -> Value {
 /// Views with one variable can be read by name, but for those that are reached by POST alone.
 fn is_reached_by_name(flavour: &Flavour, view: &View) -> bool {
     let is_session = flavour.session.as_ref().is_some_and(|rules| rules.view == view.name);
-    view.name != api_keys::VIEW && !is_session && view.path_variables().count() == 1
+    view.name != API_KEY_VIEW && !is_session && view.path_variables().count() == 1
 }
 
 /// OpenAPI has no variable that takes the rest of a path; slashes in it are sent as `%2F`.

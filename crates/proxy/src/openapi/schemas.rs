@@ -1,10 +1,11 @@
 //! The shapes of bodies. What a view gives is the flavour's business; what the contract promises of its own paths is said here.
 
+use neverstale_identity::{API_KEY_CHARS_MAX, TOKEN_BYTES_MAX};
 use neverstale_wire::ProblemKind;
 use serde_json::{Value, json};
 
 use super::TOKEN_PATTERN;
-use crate::{api_keys::KEY_CHARS_MAX, batch::PATH_CHARS_MAX, sessions::TOKEN_BYTES_MAX, settings::ApiSettings};
+use crate::{batch::PATH_CHARS_MAX, settings::ApiSettings};
 
 pub(super) fn all(settings: &ApiSettings) -> Value {
     let types: Vec<_> = ProblemKind::ALL.into_iter().map(ProblemKind::type_uri).collect();
@@ -94,7 +95,7 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
             "type": "object",
             "required": ["api_key"],
             "additionalProperties": false,
-            "properties": { "api_key": { "type": "string", "minLength": 1, "maxLength": KEY_CHARS_MAX, "pattern": "^[^\\u0000]+$" } },
+            "properties": { "api_key": { "type": "string", "minLength": 1, "maxLength": API_KEY_CHARS_MAX, "pattern": "^[^\\u0000]+$" } },
         },
         "SessionQuestion": {
             "type": "object",

@@ -13,9 +13,15 @@ use neverstale_admin::{Admin, AdminHandle, AdminParts, Shown};
 use neverstale_cache::{Auditor, Cache, CacheParts, L1, L2, L2Parts};
 use neverstale_changefeed::{Broadcast, Feed, FeedParts};
 use neverstale_flavour::{Flavour, Router};
-use neverstale_lifecycle::{Backoff, CancellationToken};
+use neverstale_identity::{Identity, IdentityParts};
+use neverstale_ingress::{
+    Ingress, IngressHandle, IngressParts,
+    guard::{Guard, GuardParts, Routes},
+};
+use neverstale_lifecycle::{Backoff, CancellationToken, Watched};
 use neverstale_postgres::{FillPool, Writer};
-use neverstale_proxy::{Api, ApiHandle, ApiParts, Watched};
+use neverstale_proxy::{Api, ApiHandle, ApiParts};
+use neverstale_rbac::Decider;
 use neverstale_redis::Redis;
 use neverstale_wire::{BroadcastCodec, KeyRing, status::InstallationStatus};
 
@@ -169,6 +175,7 @@ pub(super) fn shown(
         redis: redis.map(|redis| Redis::clone(redis)),
         is_l2_sealed,
         l1_bytes_max: settings.l1.bytes_max,
+        views: flavour.views.iter().map(|view| view.name.clone()).collect(),
         installation,
     }
 }
@@ -196,17 +203,38 @@ pub(super) async fn admin(process: &Process, shown: Arc<OnceLock<Shown>>) -> Res
         .map_err(|error| Failure::of_listener(error, "admin.listen"))
 }
 
+/// Makes what knows callers, for the listeners together.
+pub(super) fn identity(
+    process: &Process,
+    router: &Arc<Router>,
+    cache: &Arc<Cache>,
+    redis: Option<&Arc<Redis>>,
+) -> Result<Arc<Identity>, Failure> {
+    let (api, redis_settings) = (&process.settings.api, &process.settings.redis);
+    let parts = IdentityParts {
+        cache: Arc::clone(cache),
+        router: Arc::clone(router),
+        redis: redis.map(|redis| Redis::clone(redis)),
+        app_key_prefix: redis_settings.app_key_prefix.clone(),
+        session_secret: api.session_secret.clone(),
+        session_secret_file: api.session_secret_file.clone(),
+        session_revocation_checked: api.session_revocation_checked,
+        clock: process.clock.clone(),
+    };
+    Identity::start(parts, &process.tasks).map_err(Failure::usage)
+}
+
 /// Starts the `api` listener.
 pub(super) async fn api(
     process: &Process,
-    router: Router,
+    router: Arc<Router>,
     cache: Arc<Cache>,
+    identity: Arc<Identity>,
+    decider: Option<Arc<Decider>>,
     auditor: Arc<Auditor>,
-    redis: Option<&Arc<Redis>>,
 ) -> Result<ApiHandle, Failure> {
     let Process {
         settings,
-        clock,
         metrics,
         tasks,
         ..
@@ -221,16 +249,64 @@ pub(super) async fn api(
     let parts = ApiParts {
         cache,
         writer,
-        router: Arc::new(router),
+        router,
+        identity,
+        decider,
         auditor,
-        redis: redis.map(|redis| Redis::clone(redis)),
-        app_key_prefix: settings.redis.app_key_prefix.clone(),
         settings: settings.api.clone(),
-        clock: clock.clone(),
         metrics: Arc::clone(metrics),
         drain: process.drain.clone(),
     };
     Api::start(parts, tasks)
         .await
         .map_err(|error| Failure::of_listener(error, "api.listen"))
+}
+
+/// Reads the rules of the door, if there is to be one.
+pub(super) fn guard(
+    process: &Process,
+    router: &Arc<Router>,
+    cache: &Arc<Cache>,
+    decider: Option<&Arc<Decider>>,
+) -> Result<Guard, Failure> {
+    let settings = &process.settings.guard;
+    if process.settings.ingress.listen.is_none() || settings.mode == "off" {
+        return Ok(Guard::default());
+    }
+    let name = &router.flavour().name;
+    let builtin = || Routes::builtin(name).map(str::to_owned);
+    let text = match &settings.routes_file {
+        Some(file) => Some(std::fs::read_to_string(file).map_err(Failure::usage)?),
+        None => builtin(),
+    };
+    let (Some(text), Some(decider)) = (text, decider) else {
+        let missing = "the flavour has no rules for the door: name a file in ingress.guard.routes_file";
+        return Err(Failure::usage(anyhow::anyhow!("{missing} (flavour {name})")));
+    };
+    Ok(Guard::new(GuardParts {
+        routes: Routes::parse(&text).map_err(Failure::usage)?,
+        cache: Arc::clone(cache),
+        router: Arc::clone(router),
+        decider: Arc::clone(decider),
+        settings,
+        metrics: Arc::clone(&process.metrics),
+    }))
+}
+
+/// Opens the door in front of the application, if there is to be one.
+pub(super) async fn ingress(
+    process: &Process,
+    identity: Arc<Identity>,
+    guard: Guard,
+) -> Result<Option<IngressHandle>, Failure> {
+    let parts = IngressParts {
+        identity,
+        guard,
+        settings: process.settings.ingress.clone(),
+        metrics: Arc::clone(&process.metrics),
+        drain: process.shut.clone(),
+    };
+    Ingress::start(parts, &process.tasks)
+        .await
+        .map_err(|error| Failure::of_listener(error, "ingress.listen"))
 }
