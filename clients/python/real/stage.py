@@ -24,7 +24,7 @@ import psycopg
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE.parent / "src"
 SECRET_KEY = "a-secret-of-the-application-that-is-long-enough"
-_PATIENCE_SECONDS = 120.0
+_PATIENCE_SECONDS = 300.0
 
 
 class Replica:
@@ -87,7 +87,7 @@ class Stage:
         self.upstream_url = upstream_url
         self.database = postgres.empty_database()
         self._home = home
-        self._sidecars: list[house.Sidecar] = []
+        self.sidecars: list[house.Sidecar] = []
         self._replicas: list[Replica] = []
         # The application's own migrations run when its settings are imported.
         words = [str(self.python), "-c", "import open_webui.config"]
@@ -134,19 +134,29 @@ class Stage:
         }
 
     def put(
-        self, *, attached: bool, environment: Mapping[str, str] | None = None, runner: Sequence[str] | None = None
+        self,
+        *,
+        attached: bool,
+        saves: bool = True,
+        environment: Mapping[str, str] | None = None,
+        runner: Sequence[str] | None = None,
     ) -> Replica:
-        """Starts one more replica, with a sidecar or without, and does not wait for it; `runner` stands for `-m`."""
+        """Starts one more replica, with a sidecar or without, and does not wait for it.
+
+        `saves` is whether the sidecar writes settings; `runner` stands for `-m`.
+        """
         if self._replicas:
             # The first one writes the settings of a new database down, and bears no company in that.
             self._replicas[0].wait()
         sidecar = None
         if attached:
             settings = {"REDIS_URL": self.redis_url, "NEVERSTALE_API__SESSION_SECRET": SECRET_KEY}
+            if saves:
+                settings |= house.WRITES
             sidecar = house.Sidecar(self.postgres.url(self.database), settings)
-            if not self._sidecars:
+            if not self.sidecars:
                 sidecar.install()
-            self._sidecars.append(sidecar)
+            self.sidecars.append(sidecar)
             sidecar.start()
         replica = Replica(self, self._home, sidecar, environment or {}, runner)
         self._replicas.append(replica)
@@ -162,7 +172,7 @@ class Stage:
     def close(self) -> None:
         for replica in self._replicas:
             replica.stop()
-        for sidecar in self._sidecars:
+        for sidecar in self.sidecars:
             sidecar.stop()
             sidecar.home.cleanup()
         self.postgres.drop(self.database)

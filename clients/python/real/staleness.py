@@ -205,6 +205,10 @@ class Changes:
             Case("API key revoked, by SQL", self._key_by_sql, lambda: self._key_holds(self._third)),
             Case("embedding model, by API", self._embedding_by_api, self._embeds_with_second),
             Case("embedding model, by SQL", self._embedding_by_sql, self._embeds_with_second),
+            Case("reranking model, by API", self._reranking_by_api, self._reranks_with_second),
+            Case("reranking model, by SQL", self._reranking_by_sql, self._reranks_with_second),
+            Case("reranking turned off, by SQL", self._reranking_is_on_by_sql, self._reranks),
+            Case("pipe of kept base models, by SQL", self._kept_pipe_by_sql, self._sees("parrot")),
             Case("user deleted, by API", self._newcomer_by_api, self._newcomer_is_known),
             Case("user deleted, by SQL", self._newcomer_by_sql, self._newcomer_is_known),
             Case("session revoked, by API", self._session_by_api, lambda: self._session_holds(self._session)),
@@ -371,6 +375,49 @@ class Changes:
 
     def _embedding_by_sql(self, to: bool) -> None:
         self._config("rag.embedding_model", "", _embedder(to))
+
+    def _reranks_with_second(self) -> bool:
+        return self._reranker() == "second"
+
+    def _reranks(self) -> bool:
+        return self._reranker() is not None
+
+    def _reranker(self) -> str | None:
+        """With which model B's search is reranked, if it is."""
+        asked = Api(int(self._stage.upstream_url.rsplit(":", 1)[1]))
+        names = [f"user-memory-{self._user['id']}"]
+        form = {"collection_names": names, "query": "What was it?", "k": 1, "hybrid": True}
+        with asked:
+            asked.post("/v1/rerank", {"model": None, "documents": []})
+            # Without a reranker 0.6 wants a model of its own, which is not installed here, and refuses.
+            self._b_user.ask("POST", "/api/v1/retrieval/query/collection", form)
+            model: str | None = asked.get("/asked")["reranking_model"]
+            return model
+
+    def _reranking(self) -> dict[str, object]:
+        return {
+            "ENABLE_RAG_HYBRID_SEARCH": True,
+            "RAG_RERANKING_ENGINE": "external",
+            "RAG_EXTERNAL_RERANKER_URL": f"{self._stage.upstream_url}/v1/rerank",
+        }
+
+    def _reranking_by_api(self, to: bool) -> None:
+        form = self._reranking() | {"RAG_RERANKING_MODEL": "second" if to else "reranker"}
+        self.api.post("/api/v1/retrieval/config/update", form)
+
+    def _reranking_by_sql(self, to: bool) -> None:
+        self.api.post("/api/v1/retrieval/config/update", self._reranking())
+        self._config("rag.reranking_model", "", "second" if to else "reranker")
+
+    def _reranking_is_on_by_sql(self, to: bool) -> None:
+        self.api.post("/api/v1/retrieval/config/update", self._reranking())
+        self._config("rag.reranking_model", "", "reranker" if to else "")
+
+    def _kept_pipe_by_sql(self, to: bool) -> None:
+        form = {"ENABLE_DIRECT_CONNECTIONS": False, "ENABLE_BASE_MODELS_CACHE": True}
+        self.api.post("/api/v1/configs/connections", form)
+        self._b_admin.get("/api/models")
+        self._stage.sql("UPDATE function SET is_active = %s WHERE id = 'parrot'", to)
 
     def _newcomer_is_known(self) -> bool:
         with self._b.as_(self._newcomer["token"] if self._newcomer else "no-token") as caller:

@@ -1,8 +1,8 @@
 """A model provider for the tests, compatible with OpenAI's API as far as the application asks: models, chat
-completions, embeddings.
+completions, embeddings; and with rerankers.
 
 Runs in the application's environment, which has aiohttp. All answers are made of the request alone, so that two walks
-get the same; `GET /asked` tells with which embedding model it was asked last.
+get the same; `GET /asked` tells with which embedding and which reranking model it was asked last.
 
     python upstream.py PORT [MODELS]
 """
@@ -56,6 +56,13 @@ async def embeddings(request: web.Request) -> web.Response:
     return web.json_response({"object": "list", "model": asked.get("model"), "data": data, "usage": usage})
 
 
+async def rerank(request: web.Request) -> web.Response:
+    asked = await request.json()
+    request.app[_ASKED]["reranking_model"] = asked.get("model")
+    results = [{"index": n, "relevance_score": 1 / (n + 1)} for n in range(len(asked["documents"]))]
+    return web.json_response({"results": results})
+
+
 async def asked(request: web.Request) -> web.Response:
     return web.json_response(request.app[_ASKED])
 
@@ -72,6 +79,7 @@ def main() -> None:
     app.router.add_get("/v1/models", models)
     app.router.add_post("/v1/chat/completions", chat)
     app.router.add_post("/v1/embeddings", embeddings)
+    app.router.add_post("/v1/rerank", rerank)
     app.router.add_get("/asked", asked)
     web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
 

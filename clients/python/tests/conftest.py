@@ -53,6 +53,7 @@ def own(postgres: house.Postgres, redis_url: str) -> Iterator[House]:
 @contextmanager
 def new_house(postgres: house.Postgres, redis_url: str) -> Iterator[House]:
     environment = {"REDIS_URL": redis_url, "NEVERSTALE_API__SESSION_SECRET": house.SECRET}
+    environment |= house.WRITES
     database = postgres.database()
     try:
         with house.sidecar(postgres.url(database), environment) as sidecar:

@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "flavours/schema/openwebui-0.12.sql"
 SECRET = "a-secret-of-the-tests-that-is-long-enough"
 TOKEN = "a-token-of-the-tests"
+WRITES = {"NEVERSTALE_API__WRITES_ALLOWED": "true"}
 _PATIENCE_SECONDS = 30.0
 _ports: list[IO[str]] = []
 """Held for as long as this process lives."""
@@ -212,8 +213,10 @@ class Sidecar:
     def reads(self) -> int:
         """How many reads and batches it has answered since it was started."""
         counters = ("neverstale_reads_total{", "neverstale_batch_rounds_total{")
-        metrics = self._admin("/metrics")[1].decode().splitlines()
-        return sum(int(line.rsplit(" ", 1)[1]) for line in metrics if line.startswith(counters))
+        return sum(int(line.rsplit(" ", 1)[1]) for line in self.metrics().splitlines() if line.startswith(counters))
+
+    def metrics(self) -> str:
+        return self._admin("/metrics")[1].decode()
 
     def _is_ready(self) -> bool:
         return self._admin("/readyz")[0] == 200

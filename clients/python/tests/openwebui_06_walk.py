@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from neverstale.openwebui.sidecar import sidecar
@@ -20,6 +20,7 @@ from open_webui.models.models import Models
 from open_webui.models.tools import Tools
 from open_webui.models.users import Users
 from sqlalchemy import event, text
+from starlette.exceptions import HTTPException
 from walking import Comparison, counted, please, statements
 
 USERS = ["u1", "u2", "größe/3 %", "nobody", ""]
@@ -256,6 +257,61 @@ def edits_of_others_are_kept() -> None:
     assert not any(one.startswith("UPDATE") for one in statements), "nothing changed, so nothing is written"
 
 
+def saves_are_its_own() -> None:
+    """What a save makes of a user's settings is what the application's own function makes of them."""
+    row = (
+        'INSERT INTO "user" (id, email, name, role, profile_image_url, created_at, updated_at, last_active_at)'
+        " VALUES (:id, '', '', '', '', 1000000000, 1, 1) ON CONFLICT (id) DO UPDATE SET settings = NULL"
+    )
+    for user in ("mine", "others"):
+        sql(row, id=user)
+    for _ in range(20):
+        updated = chance.choice(
+            [
+                {"ui": {"a": chance.random()}},
+                {"ui": {}, "more": [1]},
+                {},
+                {"ui": None},
+                {"dotted.name": chance.random()},
+            ]
+        )
+        mine = Users.update_user_settings_by_id("mine", updated)
+        others = type(Users).update_user_settings_by_id(Users, "others", updated)
+        assert mine.settings == others.settings == Users.get_user_by_id("mine").settings, updated
+    assert Users.update_user_settings_by_id("nobody", {"ui": {"a": 1}}) is None
+
+
+def a_request_keeps_what_others_have_saved_since_it_read() -> None:
+    """Also within one path; and what it has read and does not change it does not write."""
+    settings.OPENAI_API_CONFIGS = {"0": {"n": 1}}
+    settings.TOP_K = 1
+    with request(Plan()):
+        read, k = settings.OPENAI_API_CONFIGS, settings.TOP_K
+        elsewhere("UPDATE config SET data = jsonb_set(data::jsonb, '{openai,api_configs,1}', '7')")
+        elsewhere("UPDATE config SET data = jsonb_set(data::jsonb, '{rag,top_k}', '7')")
+        read["0"]["n"] = 2
+        settings.OPENAI_API_CONFIGS = read
+        settings.TOP_K = k
+        assert settings.OPENAI_API_CONFIGS == {"0": {"n": 2}, "1": 7} and settings.TOP_K == 7
+    with request(Plan()):
+        read = settings.OPENAI_API_CONFIGS
+        elsewhere("UPDATE config SET data = jsonb_set(data::jsonb, '{openai,api_configs,1}', '8')")
+        try:
+            settings.OPENAI_API_CONFIGS = {**read, "1": 9}
+        except HTTPException as refused:
+            assert refused.status_code == 412
+        else:
+            raise AssertionError("somebody's edit was overwritten")
+        assert settings.OPENAI_API_CONFIGS["1"] == 8
+
+
+def elsewhere(statement: str) -> None:
+    """Does it as another process does: nothing of it is seen here."""
+    with closing(engine.raw_connection()) as another:
+        another.cursor().execute(statement)
+        another.commit()
+
+
 @contextmanager
 def request(plan: Plan) -> Iterator[None]:
     """What the middleware does around a request."""
@@ -304,6 +360,8 @@ def main() -> None:
     answers_are_the_callers_own()
     activity_is_written_once_a_minute()
     edits_of_others_are_kept()
+    saves_are_its_own()
+    a_request_keeps_what_others_have_saved_since_it_read()
     a_request_asks_once()
     assert asked_of_postgres() == 0, statements
     please("stop")
@@ -312,6 +370,8 @@ def main() -> None:
         change()
         compared += compare()
     edits_of_others_are_kept()
+    saves_are_its_own()
+    a_request_keeps_what_others_have_saved_since_it_read()
     assert asked_of_postgres() == 16, statements
     assert time.monotonic() - begun < 30
     please("start")

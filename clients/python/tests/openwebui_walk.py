@@ -28,6 +28,7 @@ from open_webui.utils import auth
 from openwebui_changes import FUNCTIONS, KEYS, MODELS, RESOURCES, TOOLS, USERS, change, chance, settle
 from pydantic import BaseModel
 from sqlalchemy import event, text
+from starlette.exceptions import HTTPException
 from walking import counted, please, statements
 
 CHANGES = 40
@@ -174,6 +175,67 @@ async def read_your_writes() -> None:
         assert await Config.get("walk.b") == value
 
 
+async def saves_are_its_own() -> None:
+    """What a save makes of a user's settings is what the application's own function makes of them."""
+    await Users.update_user_by_id("u2", {"settings": None})
+    await Users.update_user_by_id("u3", {"settings": None})
+    for _ in range(30):
+        updated = chance.choice([
+            {"ui": {"a": chance.random(), "b": {"c": [1]}, "dotted.name": 1}}, {"ui": {"a": None}}, {"ui": None}, {}, {"ui": {}},
+            {"more": [chance.random()]}, {"more": None, "ui": {"b": None}}, {"notifications": {"targets": []}},
+            {"dotted.member": chance.random(), "ui": {"a": 1}},
+        ])  # fmt: skip
+        mine = await Users.update_user_settings_by_id("u2", updated)
+        others = await type(Users).update_user_settings_by_id(Users, "u3", updated)
+        assert plain(mine.settings) == plain(others.settings), updated
+        assert plain((await Users.get_user_by_id("u2")).settings) == plain(mine.settings)
+    assert await Users.update_user_settings_by_id("nobody", {"ui": {"a": 1}}) is None
+
+
+async def edits_of_others_are_kept() -> None:
+    """What somebody else has saved since a request read it is still there after its save."""
+
+    async def by_another(member: str, value: int) -> None:
+        changed = "jsonb_set(value::jsonb, %s::text[], to_jsonb(%s::int))"
+        async with await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=True) as another:
+            await another.execute(f"UPDATE config SET value = {changed} WHERE key = 'walk.a'", (f"{{{member}}}", value))
+
+    await Config.upsert({"walk.a": {"mine": 0, "theirs": 0}, "walk.b": 0})
+    read = await Config.get("walk.a")
+    assert (await Config.get_many("walk.a", "walk.b"))["walk.a"] == read
+    await by_another("theirs", 1)
+    # The application changes what it was given, in place.
+    read["mine"] = 1
+    await Config.upsert({"walk.a": read, "walk.b": 1})
+    # Without having read it again: from what it has written itself.
+    read["more"] = 1
+    await Config.upsert({"walk.a": read})
+    found = await Config.get_many("walk.a", "walk.b")
+    assert found == {"walk.a": {"mine": 1, "theirs": 1, "more": 1}, "walk.b": 1}, found
+
+
+async def the_slower_one_is_refused() -> None:
+    """Where somebody else has changed the very same thing."""
+    await Config.upsert({"walk.a": {"n": 0}})
+    read = await Config.get("walk.a")
+    async with await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=True) as another:
+        await another.execute("""UPDATE config SET value = '{"n": 1}' WHERE key = 'walk.a'""")
+    try:
+        await Config.upsert({"walk.a": {**read, "n": 2}})
+    except HTTPException as refused:
+        assert refused.status_code == 412
+    else:
+        raise AssertionError("somebody's edit was overwritten")
+    assert await Config.get("walk.a") == {"n": 1}
+
+
+async def saves() -> None:
+    await saves_are_its_own()
+    await in_a_request(saves_are_its_own)
+    await in_a_request(edits_of_others_are_kept)
+    await in_a_request(the_slower_one_is_refused)
+
+
 async def never_behind_what_it_saw() -> None:
     """What a request has seen in Postgres itself, whoever committed it, no later read of it may contradict."""
     async with await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=True) as another:
@@ -218,6 +280,7 @@ async def main() -> None:
         await change()
         compared += await compare()
     await in_a_request(read_your_writes)
+    await saves()
     await in_a_request(never_behind_what_it_saw)
     # Answers are the caller's own: it may do with them as it likes.
     await Config.upsert({"walk.a": {"list": [1]}, "walk.b": 1})
@@ -232,6 +295,7 @@ async def main() -> None:
     for _ in range(3):
         await change()
         compared += await compare()
+    await saves()
     await settle()
     assert await asked_of_postgres() >= 12, statements
     assert time.monotonic() - begun < 60

@@ -1,14 +1,15 @@
-"""What follows the database, without the application: the list of models against builds that overtake each other, and
-the environment."""
+"""What follows the database, without the application: the list of models against builds that overtake each other, base models that
+are kept, the reranking function, and the environment."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from neverstale.openwebui.follow import follows, models
+from neverstale.openwebui.follow import base_models, follows, models, reranking
 
 
 class Application:
@@ -111,3 +112,202 @@ def test_a_list_of_nothing_and_a_version_that_is_not_told_are_not_believed(appli
 def test_the_environment_says_what_is_followed(monkeypatch: pytest.MonkeyPatch, chosen: str, followed: bool) -> None:
     monkeypatch.setenv("NEVERSTALE_OPENWEBUI_FOLLOW", chosen)
     assert follows("models") is followed
+
+
+class Provider:
+    """Has base models, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def get_all_base_models(self, request: Any, user: Any = None) -> list[int]:
+        self.asked += 1
+        answer, may_answer = [self.asked], self.may_answer
+        await may_answer.wait()
+        return answer
+
+
+def _old_application(is_kept: bool) -> Any:
+    """As 0.6, where settings are attributes."""
+    state = SimpleNamespace(
+        config=SimpleNamespace(ENABLE_BASE_MODELS_CACHE=is_kept), BASE_MODELS=["the application's own"]
+    )
+    return SimpleNamespace(state=state)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_base_models_are_kept_until_what_they_were_built_from_changes(is_kept: bool) -> None:
+    async def story() -> None:
+        provider, app = Provider(), _old_application(is_kept)
+        kept = base_models._BaseModels(provider.get_all_base_models)
+
+        async def build(version: str | None, *, is_new: bool = False) -> list[int]:
+            with base_models.building(app, version, is_new=is_new):
+                # The application does not find its own copy.
+                assert app.state.BASE_MODELS == []
+                return await kept.get(None)
+
+        assert await build("1") == [1] and await build("1") == ([1] if is_kept else [2])
+        asked = provider.asked
+        assert await build("2") == [asked + 1]
+        # Whoever wants new ones gets them, and then all do.
+        assert await build("2", is_new=True) == [asked + 2]
+        assert await build("2") == ([asked + 2] if is_kept else [asked + 3])
+        # What is not told is not believed, and nothing is kept outside of a build.
+        asked = provider.asked
+        assert await build(None) == [asked + 1] and await build(None) == [asked + 2]
+        assert await kept.get(None) == [asked + 3]
+
+    asyncio.run(story())
+
+
+def test_new_base_models_that_were_asked_for_on_one_replica_come_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open_webui", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "open_webui.env", SimpleNamespace(REDIS_KEY_PREFIX="app"))
+
+    class Redis:
+        """Counts. (It stands for no store: what is proven is who asks it, and when.)"""
+
+        asked = 0
+        is_away = False
+
+        async def incr(self, key: str) -> int:
+            self.asked += 1
+            return self.asked
+
+        async def get(self, key: str) -> bytes | None:
+            if self.is_away:
+                raise ConnectionError
+            return str(self.asked).encode() if self.asked else None
+
+    async def story() -> None:
+        redis, provider, app = Redis(), Provider(), _old_application(True)
+        app.state.redis = redis
+        a, b = (base_models._BaseModels(provider.get_all_base_models) for _ in range(2))
+
+        async def build(replica: base_models._BaseModels, *, is_new: bool = False) -> list[int]:
+            with base_models.building(app, "1", is_new=is_new):
+                return await replica.get(None)
+
+        assert await build(a) == [1] and await build(b) == [2] and await build(b) == [2]
+        assert await build(a, is_new=True) == [3]
+        assert await build(b) == [4] and await build(b) == [4] and await build(a) == [3]
+        redis.is_away = True
+        assert await build(a) == [5] and await build(a) == [6]
+
+    asyncio.run(story())
+
+
+def test_base_models_of_a_slow_build_are_not_taken_for_newer_ones() -> None:
+    async def story() -> None:
+        provider, app = Provider(), _old_application(True)
+        kept = base_models._BaseModels(provider.get_all_base_models)
+        held = provider.may_answer = asyncio.Event()
+
+        async def build(version: str) -> list[int]:
+            with base_models.building(app, version, is_new=False):
+                return await kept.get(None)
+
+        slow = asyncio.create_task(build("1"))
+        while not provider.asked:
+            await asyncio.sleep(0)
+        provider.may_answer = asyncio.Event()
+        provider.may_answer.set()
+        assert await build("2") == [2]
+        held.set()
+        assert await slow == [1]
+        assert await build("2") == [3]
+
+    asyncio.run(story())
+
+
+def test_a_build_is_told_that_nothing_is_kept() -> None:
+    """As 0.12, whose settings are asked for; elsewhere they are what they are."""
+
+    class Config:
+        other = "as it is"
+
+        @staticmethod
+        async def get_many(*keys: str) -> dict[str, Any]:
+            return dict.fromkeys(keys, True)
+
+    async def story() -> None:
+        config, app = base_models._Config(Config), SimpleNamespace(state=SimpleNamespace())
+        key = "models.base_models_cache"
+        assert await config.get_many(key, "a") == {key: True, "a": True} and config.other == "as it is"
+        with base_models.building(app, "1", is_new=False):
+            assert await config.get_many(key, "a") == {"a": True}
+
+    asyncio.run(story())
+
+
+class Searching:
+    """An application that reranks what it finds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.state = SimpleNamespace(rf=None, RERANKING_FUNCTION=None)
+        self.settings: dict[str, Any] | None = dict.fromkeys(reranking._KEYS) | {"engine": "external", "model": "first"}
+        self.loaded: list[str] = []
+        utils = SimpleNamespace(get_reranking_function=self.get_reranking_function)
+        monkeypatch.setitem(sys.modules, "open_webui", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "open_webui.retrieval", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "open_webui.retrieval.utils", utils)
+
+        async def settings(app: Any) -> dict[str, Any] | None:
+            return self.settings and dict(self.settings)
+
+        monkeypatch.setattr(reranking, "_settings", settings)
+        self.reranker = reranking.Reranker(self.get_rf)
+
+    def get_rf(self, engine: str, model: str, *rest: Any) -> Any:
+        self.loaded.append(model)
+        if model == "broken":
+            raise RuntimeError("no such model")
+        return SimpleNamespace(name=model) if model else None
+
+    @staticmethod
+    def get_reranking_function(engine: str, model: str, reranking_function: Any) -> Any:
+        return reranking_function and (lambda: reranking_function.name)
+
+    def reranks_with(self) -> str | None:
+        asyncio.run(self.reranker.hold(self))
+        function = self.state.RERANKING_FUNCTION
+        return None if function is None else str(function())
+
+
+@pytest.fixture
+def searching(monkeypatch: pytest.MonkeyPatch) -> Searching:
+    return Searching(monkeypatch)
+
+
+def test_the_reranking_function_is_made_anew_when_its_settings_have_changed(searching: Searching) -> None:
+    # Made when the application started, from the same settings: the model is not loaded twice.
+    searching.state.rf = searching.reranker.get_rf("external", "first", None, None, None)
+    assert searching.reranks_with() == searching.reranks_with() == "first" and searching.loaded == ["first"]
+    assert searching.settings is not None
+    searching.settings["model"] = "second"
+    assert searching.reranks_with() == "second"
+    searching.settings["external_api_key"] = "sk-another"
+    assert searching.reranks_with() == "second" and searching.loaded == ["first", "second", "second"]
+    searching.settings["model"] = ""
+    assert searching.reranks_with() is None
+
+
+def test_a_reranking_function_that_the_application_itself_has_replaced_is_looked_at(searching: Searching) -> None:
+    assert searching.reranks_with() == "first"
+    # Of settings that it has not saved yet.
+    searching.state.rf = searching.reranker.get_rf("external", "early", None, None, None)
+    searching.state.RERANKING_FUNCTION = lambda: "early"
+    assert searching.reranks_with() == "first"
+
+
+def test_a_model_that_can_not_be_loaded_is_not_the_old_one_and_not_tried_for_each_request(searching: Searching) -> None:
+    assert searching.reranks_with() == "first" and searching.settings is not None
+    searching.settings["model"] = "broken"
+    assert searching.reranks_with() is None and searching.reranks_with() is None
+    assert searching.loaded == ["first", "broken"]
+    # While nobody asks for it, it is left as it is.
+    searching.settings = None
+    assert searching.reranks_with() is None and searching.loaded == ["first", "broken"]

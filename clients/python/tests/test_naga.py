@@ -28,7 +28,7 @@ def of_naga(postgres: house.Postgres, redis_url: str) -> Iterator[House]:
     database = postgres.empty_database()
     try:
         postgres.execute(database, SCHEMA.read_text())
-        with house.sidecar(postgres.url(database), {"REDIS_URL": redis_url}) as sidecar:
+        with house.sidecar(postgres.url(database), {"REDIS_URL": redis_url} | house.WRITES) as sidecar:
             yield House(postgres, redis_url, database, sidecar)
     finally:
         postgres.drop(database)

@@ -49,7 +49,7 @@ def installed(postgres: house.Postgres, redis_url: str, tmp_path: Path) -> Itera
         migrates = environment(postgres.url(database), tmp_path)
         words = [str(APPLICATION), "-c", "import open_webui.config"]
         subprocess.run(words, check=True, capture_output=True, env=migrates, cwd=tmp_path)
-        with house.sidecar(postgres.url(database), {"REDIS_URL": redis_url}) as sidecar:
+        with house.sidecar(postgres.url(database), {"REDIS_URL": redis_url} | house.WRITES) as sidecar:
             yield House(postgres, redis_url, database, sidecar)
     finally:
         postgres.drop(database)

@@ -1,10 +1,10 @@
 """Asks a Neverstale sidecar: reads that are never stale, in microseconds, blocking or in asyncio.
 
-What is asked is a value, made by `reads`; who asks is a `Client` or an `AsyncClient`; what comes back is the application's
+What is asked is a value, made by `reads`, or `writes`; who asks is a `Client` or an `AsyncClient`; what comes back is the application's
 data, or an exception with the sidecar's problem inside. Nothing is cached here: that is the sidecar's part.
 """
 
-from neverstale import reads
+from neverstale import reads, writes
 from neverstale.address import Address
 from neverstale.answers import Answer, Batch
 from neverstale.asynchronous import AsyncClient, AsyncSession
@@ -21,6 +21,9 @@ from neverstale.problems import (
     NeverstaleError,
     NotFound,
     NotInThisSchema,
+    OutcomeUnknown,
+    PreconditionFailed,
+    PreconditionRequired,
     Problem,
     ProblemError,
     SecretNeedsToken,
@@ -31,6 +34,7 @@ from neverstale.problems import (
     Unreachable,
 )
 from neverstale.reads import Read
+from neverstale.writes import Write
 
 __all__ = [
     "FULLY_CONSISTENT",
@@ -53,6 +57,9 @@ __all__ = [
     "NeverstaleError",
     "NotFound",
     "NotInThisSchema",
+    "OutcomeUnknown",
+    "PreconditionFailed",
+    "PreconditionRequired",
     "Problem",
     "ProblemError",
     "Read",
@@ -63,6 +70,8 @@ __all__ = [
     "Unauthorised",
     "Unavailable",
     "Unreachable",
+    "Write",
     "at_least_as_fresh",
     "reads",
+    "writes",
 ]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from neverstale.problems import BadAnswer, NotFound, problem_error
+from neverstale.problems import BadAnswer, NotFound, outcome_unknown, problem_error
 from neverstale.reads import Read
 from neverstale.responses import Response
 
@@ -130,3 +130,11 @@ def answer(read: Read[T_co], response: Response, known: Answer[T_co] | None) -> 
     if response.status == 304 and known is not None:
         return Answer(known.value, response, is_unchanged=True)
     return Answer(decoded(response), response)
+
+
+def written(response: Response) -> Answer[Any]:
+    """The answer to a write. One that can't be read says nothing of what became of it."""
+    try:
+        return Answer(decoded(response), response)
+    except BadAnswer as error:
+        raise outcome_unknown(error) from error

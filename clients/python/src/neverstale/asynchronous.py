@@ -15,15 +15,24 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from neverstale.address import Address
-from neverstale.answers import Answer, Batch, answer
+from neverstale.answers import Answer, Batch, answer, written
 from neverstale.events import SILENCE_SECONDS_MAX, Event, EventStream
 from neverstale.freshness import Freshness
 from neverstale.levels import Level
 from neverstale.pool import Pool, StaleError
-from neverstale.problems import BadAnswer, NeverstaleError, Unreachable, deadline_exceeded, problem_error
+from neverstale.problems import (
+    BadAnswer,
+    DeadlineExceeded,
+    NeverstaleError,
+    Unreachable,
+    deadline_exceeded,
+    outcome_unknown,
+    problem_error,
+)
 from neverstale.reads import Read
 from neverstale.requests import TIMEOUT_SECONDS, Requests
 from neverstale.responses import Response
+from neverstale.writes import Write, condition
 
 T = TypeVar("T")
 
@@ -83,6 +92,27 @@ class AsyncClient:
     ) -> Batch:
         """Asks several things at one state, in one round trip; what has the tag given for it is not sent again."""
         return Batch.of(await self._exchange(self._requests.batch(reads, etags, level, timeout), timeout), len(reads))
+
+    async def write(self, write: Write[T], was: Answer[T] | str | None, *, timeout: float | None = None) -> Answer[T]:
+        """Writes one value in place of the one that was read: its answer, its ETag, or none where there was none.
+
+        Gives the new value; its position is empty where no fence could be had, although the write is made. Raises
+        `PreconditionFailed` where somebody was faster. After any exception but `OutcomeUnknown` nothing was written; if it is
+        cancelled, that is unknown too.
+        """
+        pool = self._pool()
+        timeout = self._timeout if timeout is None else timeout
+        deadline = pool.time() + timeout
+        request = self._requests.write(write, condition(was), timeout)
+        # One that was kept may be closed without a word, and a write is not sent twice.
+        connection = await pool.open(deadline, timeout)
+        try:
+            response = await connection.ask(request, deadline, timeout)
+        except StaleError as error:
+            raise outcome_unknown(None) from error
+        except (BadAnswer, DeadlineExceeded, Unreachable) as error:
+            raise outcome_unknown(error) from error
+        return written(response)
 
     async def position(self, *, timeout: float | None = None) -> str:
         """Takes a fence: a token at least as new as everything committed before."""
@@ -154,7 +184,7 @@ class AsyncClient:
             try:
                 return await connection.ask(request, deadline, timeout)
             except StaleError:
-                # The server closed it while nobody looked. All requests are reads, so asking again is safe; once, and anew.
+                # The server closed it while nobody looked. These are reads, so asking again is safe; once, and anew.
                 connection = await pool.fresh(deadline, timeout)
         try:
             return await connection.ask(request, deadline, timeout)
@@ -193,6 +223,14 @@ class AsyncSession:
         batch = await self._client.batch(reads, etags=etags, level=freshness.level, timeout=timeout)
         freshness.seen(batch.position)
         return batch
+
+    async def write(self, write: Write[T], was: Answer[T] | str | None, *, timeout: float | None = None) -> Answer[T]:
+        """As `AsyncClient.write`; this session reads it from then on."""
+        fence = self._freshness.wrote()
+        answer = await self._client.write(write, was, timeout=timeout)
+        if answer.position:
+            self._freshness.fenced(answer.position, fence)
+        return answer
 
     async def wrote(self, *, timeout: float | None = None) -> None:
         """Tells that something was committed: takes a fence. Until one is answered, reads are fully consistent."""

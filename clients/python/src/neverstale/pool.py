@@ -35,7 +35,7 @@ class Pool:
         """Takes an idle connection, opens one, or waits for one when there are as many as may be."""
         while not self.idle:
             if len(self._connections) + self._opening < self._connections_max:
-                return await self._open(deadline, timeout)
+                return await self.open(deadline, timeout)
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(waiter)
             try:
@@ -53,7 +53,29 @@ class Pool:
         """Opens a connection after one turned out to be stale; the idle ones most likely are too."""
         while self.idle:
             self.idle[-1].close()
-        return await self._open(deadline, timeout)
+        return await self.open(deadline, timeout)
+
+    async def open(self, deadline: float, timeout: float) -> Connection:
+        """Opens a connection that has carried no request, whatever is idle."""
+        address, loop = self._address, self._loop
+        self._opening += 1
+        connection = Connection(self, loop)
+        try:
+            async with asyncio.timeout_at(deadline):
+                if address.socket is not None:
+                    await loop.create_unix_connection(lambda: connection, address.socket)
+                else:
+                    await loop.create_connection(lambda: connection, address.host, address.port)
+        except TimeoutError as error:
+            raise deadline_exceeded(timeout) from error
+        except OSError as error:
+            raise Unreachable(f"{address}: {error.strerror or error}") from error
+        finally:
+            self._opening -= 1
+            if connection.is_closed:
+                self._wake()
+        self._connections.add(connection)
+        return connection
 
     async def open_stream(self, timeout: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Opens a connection outside of the pool."""
@@ -88,27 +110,6 @@ class Pool:
         if connection in self.idle:
             self.idle.remove(connection)
         self._wake()
-
-    async def _open(self, deadline: float, timeout: float) -> Connection:
-        address, loop = self._address, self._loop
-        self._opening += 1
-        connection = Connection(self, loop)
-        try:
-            async with asyncio.timeout_at(deadline):
-                if address.socket is not None:
-                    await loop.create_unix_connection(lambda: connection, address.socket)
-                else:
-                    await loop.create_connection(lambda: connection, address.host, address.port)
-        except TimeoutError as error:
-            raise deadline_exceeded(timeout) from error
-        except OSError as error:
-            raise Unreachable(f"{address}: {error.strerror or error}") from error
-        finally:
-            self._opening -= 1
-            if connection.is_closed:
-                self._wake()
-        self._connections.add(connection)
-        return connection
 
     def _wake(self) -> None:
         while self._waiting:

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions: one for each kind of problem that the sidecar answers (RFC 9457), and three of our own."""
+"""What can go wrong, as exceptions: one for each kind of problem that the sidecar answers (RFC 9457), and two of our own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Problem:
     detail: str | None = None
     """What is particular about this occurrence, for a person."""
     retry_after_seconds: int | None = None
+    current: Any = None
+    """With `precondition-failed`: what a read of the value would say now, none where there is none."""
 
     @property
     def kind(self) -> str:
@@ -75,6 +77,21 @@ class TooLarge(ProblemError):
     """The request is too large."""
 
 
+class PreconditionFailed(ProblemError):
+    """A write was refused: the value is not what it says that it changes. `problem.current` is what there is now."""
+
+
+class PreconditionRequired(ProblemError):
+    """A write has to say what it takes the place of."""
+
+
+class OutcomeUnknown(ProblemError):
+    """A write may or may not have been made. Until its deadline it may still be; only a read after that can tell.
+
+    Raised for what the sidecar could not tell, and for every write whose answer did not come.
+    """
+
+
 class TooManyRequests(ProblemError):
     """Too many requests are running."""
 
@@ -108,6 +125,9 @@ _KINDS: dict[str, type[ProblemError]] = {
     "not-in-this-schema": NotInThisSchema,
     "method-not-allowed": MethodNotAllowed,
     "too-large": TooLarge,
+    "precondition-failed": PreconditionFailed,
+    "precondition-required": PreconditionRequired,
+    "outcome-unknown": OutcomeUnknown,
     "too-many-requests": TooManyRequests,
     "internal": Internal,
     "unavailable": Unavailable,
@@ -130,6 +150,7 @@ def problem_error(status: int, body: bytes | dict[str, Any]) -> ProblemError:
         status=status,
         detail=None if told.get("detail") is None else str(told["detail"]),
         retry_after_seconds=retry if isinstance(retry, int) else None,
+        current=told.get("current"),
     )
     return _KINDS.get(problem.kind, ProblemError)(problem)
 
@@ -139,3 +160,10 @@ def deadline_exceeded(timeout_seconds: float) -> DeadlineExceeded:
     detail = f"no answer came within {timeout_seconds:g} s"
     title = "The deadline of the request has passed"
     return DeadlineExceeded(Problem(f"{_PREFIX}deadline-exceeded", title, 504, detail))
+
+
+def outcome_unknown(cause: NeverstaleError | None) -> OutcomeUnknown:
+    """The exception for a write that was sent, and whose answer did not come, or can't be read."""
+    detail = "no answer came" if cause is None else f"no answer came: {cause}"
+    title = "The write may or may not have been made"
+    return OutcomeUnknown(Problem(f"{_PREFIX}outcome-unknown", title, 504, detail))

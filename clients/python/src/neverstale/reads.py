@@ -99,6 +99,16 @@ def config_value(path: str) -> Read[shapes.ConfigValue]:
     return Read(f"/v1/config/{_segment(path)}")
 
 
+def stored_config_value(path: str) -> Read[shapes.ConfigValue]:
+    """One global setting, secret or not; over TCP it needs a bearer token. What `writes.config` changes."""
+    return Read(f"/v1/views/config-value/{_segment(path)}")
+
+
+def own_setting(id: str, path: str) -> Read[shapes.ConfigValue]:
+    """One of a user's own settings; over TCP it needs a bearer token. What `writes.user_setting` changes."""
+    return Read(f"/v1/users/{_segment(id)}/own-settings/{_segment(path)}")
+
+
 def view(name: str, key: str) -> Read[Any]:
     """Any other view that the schema flavour declares."""
     return Read(f"/v1/views/{_segment(name)}/{_segment(key)}")

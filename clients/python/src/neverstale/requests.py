@@ -13,6 +13,7 @@ from typing import Any
 from neverstale.address import Address
 from neverstale.levels import Level
 from neverstale.reads import Read
+from neverstale.writes import Write
 
 TIMEOUT_SECONDS = 5.0
 """The time that a request has when nobody says otherwise."""
@@ -75,6 +76,12 @@ class Requests:
         """The stream of events, which has no deadline."""
         resume = "" if since is None else f"last-event-id: {_line(since)}\r\n"
         return f"GET /v1/events{self._head}accept: text/event-stream\r\n{resume}\r\n".encode("ascii")
+
+    def write(self, write: Write[Any], condition: str, timeout: float) -> bytes:
+        """One write, on the condition that a header names."""
+        head = f"PATCH {write.target}{self._head}{_timeout(timeout)}{_line(condition)}\r\n"
+        head += f"content-type: application/json\r\ncontent-length: {len(write.body)}\r\n\r\n"
+        return head.encode("ascii") + write.body
 
     def _written(
         self, path: str, body: bytes | None, level: Level | None, timeout: float | None, etag: str | None

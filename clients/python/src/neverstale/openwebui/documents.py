@@ -1,7 +1,7 @@
 """Settings in JSON documents, as up to 0.9 and in NAGA: a setting is a dotted path in a document.
 
 The application writes back whole documents as it read them some time ago, and so erases what others wrote since. Here a document is
-read under a lock, and nothing of it is changed but the path.
+read under a lock, and nothing of it is changed but the path. So it is saved where the sidecar does not (`saves`).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def fresh(value: Any) -> Any:
     return value
 
 
-def write(db: Any, rows: Any, new_row: Callable[[], Any], path: list[str], value: Any) -> Any:
-    """Writes a path of the document in the first of some rows, or in a new one, and commits; gives the document."""
+def write(db: Any, rows: Any, new_row: Callable[[], Any], path: list[str], change: Callable[[Any], Any]) -> Any:
+    """Changes a path of the document in the first of some rows, or in a new one, and commits; gives the document."""
     locked = rows.with_for_update()
     row = locked.first()
     if row is None:
@@ -46,7 +46,9 @@ def write(db: Any, rows: Any, new_row: Callable[[], Any], path: list[str], value
         db.connection().exec_driver_sql(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         row = locked.first() or new_row()
     document = row.data if isinstance(row.data, dict) else {}
-    if row.id is not None and _is_same(at(document, path), value):
+    stored = at(document, path)
+    value = change(stored)
+    if row.id is not None and _is_same(stored, value):
         return document
     row.data, row.updated_at = _with(document, path, value), datetime.now()
     db.add(row)

@@ -31,15 +31,16 @@ TAKERS = {
     "open_webui.models.models": ["v0_12.models", "v0_6.models"],
     "open_webui.models.oauth_sessions": ["v0_12.oauth_sessions"],
     "open_webui.models.tools": ["v0_12.tools", "v0_6.tools", "follow.tools"],
-    "open_webui.models.users": ["v0_12.users", "v0_6.users", "naga.users"],
+    "open_webui.models.users": ["v0_12.users", "v0_12.settings", "v0_6.users", "v0_6.settings", "naga.users"],
     "open_webui.utils.auth": ["v0_12.sessions"],
     "open_webui.utils.mfa": ["v0_12.sessions"],
     "open_webui.utils.cache": ["naga.cache"],
     "open_webui.retrieval.utils": ["follow.embedding"],
+    "open_webui.routers.retrieval": ["follow.reranking"],
     "open_webui.socket.main": ["follow.sockets"],
     "open_webui.utils.models": ["follow.models"],
     # The last one stands outermost.
-    "open_webui.main": ["follow.models", "follow.stream", "middleware"],
+    "open_webui.main": ["follow.models", "follow.reranking", "follow.stream", "middleware"],
 }
 """Whose functions are taken over, and which modules of ours do it, by `take(module)`; those of another release are passed over."""
 

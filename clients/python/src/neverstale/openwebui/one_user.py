@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+from neverstale.openwebui import edits
 from neverstale.openwebui.activity import active
 from neverstale.openwebui.entries import UNTOLD
-from neverstale.openwebui.snapshot import path, told_now
+from neverstale.openwebui.snapshot import held_now, path
 
 
 class OneUser:
@@ -28,16 +29,25 @@ class OneUser:
         self._user = user
 
     def get_user_by_id(self, id: str) -> Any:
-        user = told_now(self._user, path("app-user", id))
-        return self._by_id(id) if user is UNTOLD else active(user)
+        user = self._told(path("app-user", id))
+        return edits.given_user(self._by_id(id)) if user is UNTOLD else active(user)
 
     def get_user_by_email(self, email: str) -> Any:
-        user = told_now(self._user, path("app-user-by-email", email))
-        return self._by_email(email) if user is UNTOLD else active(user)
+        user = self._told(path("app-user-by-email", email))
+        return edits.given_user(self._by_email(email)) if user is UNTOLD else active(user)
 
     def get_user_by_api_key(self, api_key: str) -> Any:
-        user = told_now(self._user, path("app-user-by-key", _digest(api_key)))
-        return self._by_api_key(api_key) if user is UNTOLD else active(user)
+        user = self._told(path("app-user-by-key", _digest(api_key)))
+        return edits.given_user(self._by_api_key(api_key)) if user is UNTOLD else active(user)
+
+    def _told(self, path: str | None) -> Any:
+        entries = held_now(path)
+        if entries is None:
+            return UNTOLD
+        body = entries[0].body
+        if body is not None:
+            edits.given_settings(body["id"], body["settings"])
+        return entries[0].fresh(self._user)
 
 
 def _digest(api_key: str) -> str:

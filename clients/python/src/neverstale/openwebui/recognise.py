@@ -30,7 +30,7 @@ def _are_known(owner: object, prefix: str, module: ModuleType, known: Mapping[st
     unknown = [name for name, prints in known.items() if fingerprint(getattr(owner, name, None)) not in prints]
     if unknown:
         names = ", ".join(f"{prefix}{name}" for name in unknown)
-        log.warning("%s: %s not as in a release that is known; these reads go to Postgres", module.__name__, names)
+        log.warning("%s: %s not as in a release that is known; left to the application", module.__name__, names)
     return not unknown
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from time import monotonic
@@ -58,6 +58,11 @@ async def told(make: Callable[..., Any], *paths: str | None) -> Any:
     return UNTOLD if entries is None else entries[0].fresh(make, entries[1:])
 
 
+async def held(*paths: str | None) -> tuple[Entry, ...] | None:
+    """The answers themselves, whose bodies nobody may change or hand on; none where Postgres is to be asked."""
+    return await _entries(paths)
+
+
 async def seen(make: Callable[..., Any], *paths: str | None) -> Any:
     """The same, as one object for all callers: it may be looked at only."""
     entries = await _entries(paths)
@@ -77,6 +82,11 @@ def told_now(make: Callable[..., Any], *paths: str | None) -> Any:
     """As `told`, for functions that are no coroutines: what is not at hand is asked for while everything else waits."""
     entries = _entries_now(paths)
     return UNTOLD if entries is None else entries[0].fresh(make, entries[1:])
+
+
+def held_now(*paths: str | None) -> tuple[Entry, ...] | None:
+    """As `held`, likewise."""
+    return _entries_now(paths)
 
 
 def seen_now(make: Callable[..., Any], *paths: str | None) -> Any:
@@ -159,7 +169,7 @@ class Plans:
 class Snapshot:
     """The snapshot of one request."""
 
-    __slots__ = ("_answers", "_commits", "_lock", "_loop", "_moves", "_plan", "_until", "_used", "is_over")
+    __slots__ = ("_answers", "_commits", "_lock", "_loop", "_moves", "_plan", "_until", "_used", "given", "is_over")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -171,6 +181,8 @@ class Snapshot:
         self._until = 0.0
         self._lock: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.given: dict[Hashable, list[Any]] = {}
+        """What the application was given of what it may save, the first and the last (`edits`)."""
         self.is_over = False
         """Whether reads ask for themselves."""
 

@@ -44,6 +44,12 @@ def commits() -> int:
     return _commits
 
 
+def changed() -> None:
+    """Counts a change that was, or may have been, committed for this process by the sidecar."""
+    global _commits
+    _commits += 1
+
+
 def are_watched() -> bool:
     """Whether the above is known. If not, nothing may be read but by itself."""
     return _are_watched

@@ -1,5 +1,5 @@
 """What the application keeps in its processes for longer than a request follows the database: its list of models,
-loaded tools, the embedding function, live sockets.
+loaded tools, the embedding and the reranking function, live sockets.
 
 Whatever a request rests on is judged when the request begins, or at the very use: "does what I hold still come from
 the newest state?" is one read of the sidecar, and what does not hold is built anew before the application goes on. An
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 
 VARIABLE = "NEVERSTALE_OPENWEBUI_FOLLOW"
-MODELS, TOOLS, EMBEDDING, SOCKETS = "models", "tools", "embedding", "sockets"
+MODELS, TOOLS, EMBEDDING, RERANKING, SOCKETS = "models", "tools", "embedding", "reranking", "sockets"
 
 
 def follows(what: str) -> bool:

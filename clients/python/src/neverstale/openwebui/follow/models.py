@@ -19,7 +19,8 @@ from typing import Any
 
 from neverstale.events import Event
 from neverstale.openwebui.entries import UNTOLD
-from neverstale.openwebui.follow import MODELS, follows, stream
+from neverstale.openwebui.follow import MODELS, base_models, follows, stream
+from neverstale.openwebui.follow.base_models import building
 from neverstale.openwebui.recognise import fingerprint
 from neverstale.openwebui.snapshot import path, seen
 
@@ -59,7 +60,8 @@ class Registry:
         """The application's own, which also puts the list into its state; here it learns how old that is."""
         began = next(self._begins)
         version = await _version()
-        models = await self._get_all_models(request, *arguments, **named)
+        with building(request.app, version, is_new=bool(named.get("refresh", arguments[:1] == (True,)))):
+            models = await self._get_all_models(request, *arguments, **named)
         # Nothing else has run since the application put the new list there.
         state, newest = request.app.state, self._built
         if newest is not None and newest.began > began:
@@ -141,7 +143,7 @@ def take(module: ModuleType) -> None:
             # What works in the background has no request that begins.
             stream.listen(partial(_changed, module.app), partial(_registry.hold, module.app))
         return
-    if fingerprint(module.get_all_models) not in KNOWN:
+    if fingerprint(module.get_all_models) not in KNOWN or not base_models.take(module):
         log.warning(
             "%s: get_all_models not as in a release that is known; the list of models is not followed", module.__name__
         )

@@ -2,7 +2,7 @@
 
 A user's setting is looked for in the documents that the application looks in, in the same order and by the same rule: the first
 value that is not the default. The sidecar gives the documents of one state; what is equal is decided here, in Python, as there.
-Whoever saves reads the document under a lock, and changes nothing of it but the path.
+Whoever saves changes nothing of the document but the path, and of a global path that its request has read only what it changes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from neverstale.openwebui import edits
 from neverstale.openwebui.documents import ABSENT, at, fresh, write
 from neverstale.openwebui.entries import UNTOLD
 from neverstale.openwebui.recognise import is_known, recognised
+from neverstale.openwebui.saves import config, saves, user_setting
 from neverstale.openwebui.snapshot import path, seen_now
 
 KNOWN = {
@@ -62,10 +64,16 @@ def _take_scoped(module: Any, scoped: Any) -> None:
         return self.default
 
     def set(self: Any, email: str, value: Any) -> None:
-        row_type = module.Config
-        with module.get_db() as db:
-            rows = db.query(row_type).filter_by(email=email).order_by(row_type.id)
-            write(db, rows, lambda: row_type(email=email, data={}), self.config_path.split("."), value)
+        row_type, user = module.Config, module.Users.get_user_by_email(email)
+
+        def change(now: Any) -> Any:
+            return value
+
+        place = None if user is None else user_setting(user.id, self.config_path)
+        if place is None or saves().save_now(place, change) is UNTOLD:
+            with module.get_db() as db:
+                rows = db.query(row_type).filter_by(email=email).order_by(row_type.id)
+                write(db, rows, lambda: row_type(email=email, data={}), self.config_path.split("."), change)
         _invalidate(module, self, email)
 
     scoped.get, scoped.set = get, set
@@ -95,7 +103,10 @@ def _take_global(module: Any, app_config: Any) -> None:
         if document is UNTOLD:
             document = module.get_config()
         value = at(document, item.config_path.split("."))
-        return fresh(item.env_value if value is ABSENT else value)
+        if value is ABSENT:
+            return fresh(item.env_value)
+        edits.given(item.config_path, value)
+        return fresh(value)
 
     def save(self: Any) -> None:
         row_type, email = module.Config, module.GLOBAL_CONFIG_EMAIL
@@ -103,9 +114,17 @@ def _take_global(module: Any, app_config: Any) -> None:
         def new_row() -> Any:
             return row_type(email=email, data=module.get_config(), version=0)
 
-        with module.get_db() as db:
-            rows = db.query(row_type).filter_by(email=email).order_by(row_type.id)
-            module.CONFIG_DATA = write(db, rows, new_row, self.config_path.split("."), self.value)
+        change, written = edits.change(edits.base(self.config_path), self.value), fresh(self.value)
+        if change is not None:
+            value = saves().save_now(config(self.config_path), change)
+            if value is UNTOLD:
+                with module.get_db() as db:
+                    rows = db.query(row_type).filter_by(email=email).order_by(row_type.id)
+                    module.CONFIG_DATA = write(db, rows, new_row, self.config_path.split("."), change)
+                value = at(module.CONFIG_DATA, self.config_path.split("."))
+            # Also with what others have saved: the application hands it on by Redis.
+            self.value = fresh(value)
+        edits.saved(self.config_path, written)
         self.config_value = self.value
 
     app_config.__getattr__ = __getattr__

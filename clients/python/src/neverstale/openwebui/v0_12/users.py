@@ -13,11 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from neverstale import reads
+from neverstale.openwebui import edits
 from neverstale.openwebui.activity import active
 from neverstale.openwebui.entries import UNTOLD
 from neverstale.openwebui.recognise import recognised
 from neverstale.openwebui.sidecar import sidecar
-from neverstale.openwebui.snapshot import path, told
+from neverstale.openwebui.snapshot import held, path, told
 from neverstale.openwebui.transactions import is_within_another
 
 KNOWN = {
@@ -65,10 +66,10 @@ class _Users:
 
     async def get_user_by_id(self, id: str, db: Any = None) -> Any:
         if not is_within_another(db):
-            user = await told(self._user, path("app-user", id))
+            user = await self._told(id)
             if user is not UNTOLD:
                 return active(user)
-        return await self._by_id(id, db)
+        return edits.given_user(await self._by_id(id, db))
 
     async def get_user_by_email(self, email: str, db: Any = None) -> Any:
         # Elsewhere the database's idea of lower case and Python's may differ.
@@ -82,11 +83,19 @@ class _Users:
         if api_key and not is_within_another(db):
             owner = await self._owner_of(api_key)
             if owner is not None:
-                user = await told(self._user, path("app-user", owner))
+                user = await self._told(owner)
                 if user is not UNTOLD:
                     return active(user)
         # Also for keys that are unknown to the sidecar: to it they expire, to the application they do not.
-        return await self._by_api_key(api_key, db)
+        return edits.given_user(await self._by_api_key(api_key, db))
+
+    async def _told(self, id: str) -> Any:
+        entries = await held(path("app-user", id))
+        if entries is None:
+            return UNTOLD
+        if entries[0].body is not None:
+            edits.given_settings(id, entries[0].body["settings"])
+        return entries[0].fresh(self._user)
 
     async def _owner_of(self, api_key: str) -> str | None:
         """Whose a key is; none where the sidecar does not know it."""

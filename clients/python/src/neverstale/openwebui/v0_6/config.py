@@ -2,8 +2,8 @@
 
 The application reads its one JSON document when it starts, and Redis at each use; a value that somebody else wrote to the database
 is never seen, and is overwritten by the next save, which writes the whole document of this process. Here a setting is its path in
-the document, or the process's default where the document has none. Whoever saves reads the document under a lock, and changes
-nothing of it but the path.
+the document, or the process's default where the document has none. A save changes nothing of the document but the path, and of a path
+that its request has read only what it changes (`edits`).
 
 Left as they are: what does not come from the database (`ENABLE_PERSISTENT_CONFIG=false`, the `oauth.` settings unless they are
 persistent), the import of a whole document, and Redis, which other replicas may still read.
@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from neverstale.openwebui import edits
 from neverstale.openwebui.documents import ABSENT, at, fresh, write
 from neverstale.openwebui.entries import UNTOLD
 from neverstale.openwebui.recognise import is_known, recognised
+from neverstale.openwebui.saves import config, saves
 from neverstale.openwebui.snapshot import seen_now
 
 KNOWN = {
@@ -60,7 +62,10 @@ def take(module: Any) -> None:
         if document is UNTOLD:
             document = module.get_config()
         value = at(document, path)
-        return fresh(item.env_value if value is ABSENT else value)
+        if value is ABSENT:
+            return fresh(item.env_value)
+        edits.given(item.config_path, value)
+        return fresh(value)
 
     def save(self: Any) -> None:
         row_type = module.Config
@@ -68,9 +73,17 @@ def take(module: Any) -> None:
         def new_row() -> Any:
             return row_type(data=module.DEFAULT_CONFIG, version=0)
 
-        with module.get_db() as db:
-            rows = db.query(row_type).order_by(row_type.id.desc())
-            module.CONFIG_DATA = write(db, rows, new_row, path_of(self), self.value)
+        change, written = edits.change(edits.base(self.config_path), self.value), fresh(self.value)
+        if change is not None:
+            value = saves().save_now(config(self.config_path), change)
+            if value is UNTOLD:
+                with module.get_db() as db:
+                    rows = db.query(row_type).order_by(row_type.id.desc())
+                    module.CONFIG_DATA = write(db, rows, new_row, path_of(self), change)
+                value = at(module.CONFIG_DATA, path_of(self))
+            # Also with what others have saved: the application hands it on by Redis.
+            self.value = fresh(value)
+        edits.saved(self.config_path, written)
         self.config_value = self.value
 
     app_config.__getattr__ = __getattr__
