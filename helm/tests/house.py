@@ -70,8 +70,14 @@ def of_kind(found, *kinds):
 
 
 def workloads(found):
-    """Those that the sidecar is in: all but the bundled Redis."""
-    return [one for one in of_kind(found, "Deployment", "StatefulSet") if not one["metadata"]["name"].endswith("-redis")]
+    """Those that the sidecar is in."""
+    pods = of_kind(found, "Deployment", "StatefulSet")
+    return [one for one in pods if component(one["spec"]["template"]["metadata"]) == "app"]
+
+
+def component(metadata):
+    """Which part of the whole an object is."""
+    return metadata["labels"].get("app.kubernetes.io/component")
 
 
 def pod_of(one):

@@ -13,12 +13,16 @@ import house
 # Trees whose keys are Kubernetes' or the operator's business.
 FREE = {
     "commonLabels", "resources", "securityContext", "startupProbe", "readinessProbe", "livenessProbe",
-    "podLabels", "labels", "annotations", "nodeSelector", "affinity", "dashboardLabels",
+    "podLabels", "labels", "annotations", "nodeSelector", "affinity", "dashboardLabels", "exporters",
 }
 CHOICES = {
     "image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "app.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "redis.bundled.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "collector.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "langfuse.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "langfuse.workerImage.pullPolicy": ["Always", "IfNotPresent", "Never"],
+    "directus.image.pullPolicy": ["Always", "IfNotPresent", "Never"],
     "app.kind": ["Deployment", "StatefulSet"],
     "sidecar.startAfter": ["process", "ready"],
     "installation.mode": ["job", "initContainer", "none"],

@@ -141,7 +141,8 @@ class Drift(unittest.TestCase):
         self.postgres.sql(database, "create role neverstale_reader login")
         urls = self.postgres.url(database), self.postgres.url(database, "neverstale_reader")
         kubelet = Kubelet(secrets(*urls))
-        self.assertEqual(self.run_job(kubelet, job("reader"))[0], 0)
+        code, said = self.run_job(kubelet, job("reader"))
+        self.assertEqual(code, 0, said)
         pod = workload("reader")
         running = kubelet.start(pod, house.sidecar_of(pod))
         try:

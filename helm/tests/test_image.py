@@ -1,10 +1,13 @@
 """The image and the compose file: what the image would hold is put together and run in a root of its own, by any UID, nothing else beside it."""
 
+import gzip
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import unittest
 
@@ -111,6 +114,64 @@ class Image(unittest.TestCase):
         if "debug" in pathlib.Path(house.binary()).parts:
             self.skipTest("a debug build is larger than what is shipped")
         self.assertLess(size, IMAGE_BYTES_MAX)
+
+
+class Built(unittest.TestCase):
+    """The last stage by a real builder, without a registry: what the stage before it makes, image/rootfs.sh has made here."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.builder = shutil.which("buildah")
+        if cls.builder is None or os.getuid() != 0:
+            raise unittest.SkipTest("skipped: no builder (buildah, run by root)")
+        cls.home = tempfile.TemporaryDirectory()
+        cls.place = pathlib.Path(cls.home.name)
+        Image.assemble(cls.place / "context" / "rootfs")
+        stage = [f"{name} {argument}" for name, argument in recipe()]
+        copied = [line.replace("COPY --from=build /rootfs /", "COPY rootfs /") for line in stage]
+        assert copied != stage, "the Containerfile copies the root otherwise"
+        (cls.place / "Containerfile").write_text("\n".join(copied) + "\n")
+        (cls.place / "policy.json").write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.home.cleanup()
+
+    def run_builder(self, *words):
+        """buildah with a storage of its own, which needs no mounts."""
+        storage = ["--storage-driver", "vfs", "--root", self.place / "storage", "--runroot", self.place / "run"]
+        done = subprocess.run([self.builder, *storage, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def test_a_builder_makes_the_image_and_it_is_small(self):
+        policy = ["--signature-policy", self.place / "policy.json"]
+        build = ["build", *policy, "--isolation", "chroot", "--format", "oci", "--timestamp", "1700000000"]
+        self.run_builder(*build, "--tag", "neverstale:test", "--file", self.place / "Containerfile", self.place / "context")
+        archive = self.place / "image.tar"
+        self.run_builder("push", *policy, "neverstale:test", f"oci-archive:{archive}")
+        with tarfile.open(archive) as found:
+            index = json.load(found.extractfile("index.json"))
+            manifest = json.load(found.extractfile(blob(index["manifests"][0])))
+            config = json.load(found.extractfile(blob(manifest["config"])))
+            (layer,) = manifest["layers"]
+            with tarfile.open(fileobj=gzip.GzipFile(fileobj=found.extractfile(blob(layer)))) as files:
+                unpacked = sum(file.size for file in files)
+                binary = files.getmember("usr/local/bin/neverstale")
+        self.assertEqual(config["config"]["User"], only("USER"))
+        self.assertEqual(config["config"]["Entrypoint"], yaml.safe_load(only("ENTRYPOINT")))
+        self.assertEqual(config["config"]["Cmd"], yaml.safe_load(only("CMD")))
+        self.assertEqual(set(config["config"]["ExposedPorts"]), {f"{port}/tcp" for port in only("EXPOSE").split()})
+        self.assertTrue(binary.mode & 0o111)
+        print(f"\nthe image: {unpacked / MEBIBYTE:.1f} MiB unpacked, {layer['size'] / MEBIBYTE:.1f} MiB to pull")
+        if "debug" in pathlib.Path(house.binary()).parts:
+            self.skipTest("a debug build is larger than what is shipped")
+        self.assertLess(unpacked, IMAGE_BYTES_MAX)
+
+
+def blob(described):
+    """Where an image keeps what a descriptor names."""
+    return "blobs/" + described["digest"].replace(":", "/")
 
 
 class Compose(unittest.TestCase):

@@ -97,6 +97,8 @@ class Rendering(unittest.TestCase):
             "app.podLabels": {"app": {"enabled": False}},
             "redis.existingSecret or redis.url": {"redis": {"existingSecret": "a", "url": "redis://b"}},
             "redis.bundled.existingSecret": {"redis": {"bundled": {"enabled": True}}},
+            "langfuse.existingSecret": {"langfuse": {"enabled": True}},
+            "directus.existingSecret": {"directus": {"enabled": True}},
             "choose one": {"monitoring": {"serviceMonitor": True, "podMonitor": True}},
         }
         for words, values in missing.items():
@@ -168,7 +170,12 @@ class Promises(unittest.TestCase):
             workloads = house.workloads(found)
             if not workloads:
                 continue
-            redis = [one["spec"]["template"]["metadata"]["labels"].items() for one in house.of_kind(found, "StatefulSet") if one not in workloads]
+            # Redis, and what stands beside, by its part of the whole.
+            others = {}
+            for one in house.of_kind(found, "Deployment", "StatefulSet"):
+                if one not in workloads:
+                    metadata = one["spec"]["template"]["metadata"]
+                    others[house.component(metadata)] = [metadata["labels"].items()]
             labels = workloads[0]["spec"]["template"]["metadata"]["labels"].items()
             jobs = [one["spec"]["template"]["metadata"]["labels"].items() for one in house.of_kind(found, "Job")]
             for one in found:
@@ -177,12 +184,14 @@ class Promises(unittest.TestCase):
                     continue
                 wanted = selector.get("matchLabels", selector).items()
                 name_of = one["metadata"]["name"]
-                meets = jobs if name_of.endswith("-installation") else redis if name_of.endswith("-redis") else [labels]
+                part = next((part for part in sorted(others, key=len, reverse=True) if name_of.endswith(f"-{part}")), None)
+                meets = jobs if name_of.endswith("-installation") else others[part] if part else [labels]
                 with self.subTest(name, kind=one["kind"], object=one["metadata"]["name"]):
                     self.assertTrue(meets)
                     self.assertTrue(all(wanted <= other for other in meets))
                     if meets == [labels]:
-                        self.assertFalse(any(wanted <= other for other in jobs + redis), "selects other pods too")
+                        strangers = jobs + [items for part in others.values() for items in part]
+                        self.assertFalse(any(wanted <= other for other in strangers), "selects other pods too")
 
     def test_before_an_upgrade_a_hook_installs_and_at_first_an_ordinary_job(self):
         hooks = {}

@@ -113,6 +113,10 @@
       name: {{ .Values.app.secretKey.existingSecret }}
       key: {{ .Values.app.secretKey.key }}
 {{- end }}
+{{- if .Values.collector.enabled }}
+- name: NEVERSTALE_TELEMETRY__OTLP__ENDPOINT
+  value: "http://{{ include "neverstale.besideName" (dict "root" . "name" "collector") }}:4318"
+{{- end }}
 {{- include "neverstale.settingsEnv" (dict "prefix" "NEVERSTALE_" "tree" .Values.sidecar.settings) }}
 {{- with .Values.sidecar.env }}
 {{ toYaml . }}
