@@ -32,6 +32,9 @@ pub(crate) struct Load {
     /// The path; `{n}` counts from 1 to `keys`.
     #[arg(long)]
     pub(crate) path: String,
+    /// Further headers, each ended by CRLF.
+    #[arg(long, default_value = "")]
+    pub(crate) headers: String,
     /// How many different paths there are.
     #[arg(long)]
     pub(crate) keys: u32,
@@ -63,6 +66,7 @@ impl Load {
             port,
             process,
             path,
+            headers,
             keys,
             connections,
             milliseconds,
@@ -71,6 +75,7 @@ impl Load {
             format!("--port={port}"),
             format!("--process={process}"),
             format!("--path={path}"),
+            format!("--headers={headers}"),
             format!("--keys={keys}"),
             format!("--connections={connections}"),
             format!("--milliseconds={milliseconds}"),
@@ -80,7 +85,7 @@ impl Load {
     /// Makes the load.
     pub(crate) async fn run(&self) -> Result<Outcome> {
         let requests: Vec<Vec<u8>> = (1..=self.keys)
-            .map(|n| request(&self.path.replace("{n}", &n.to_string()), ""))
+            .map(|n| request(&self.path.replace("{n}", &n.to_string()), &self.headers))
             .collect();
         let requests: &'static [Vec<u8>] = requests.leak();
         let begin = Instant::now() + WARM_UP;

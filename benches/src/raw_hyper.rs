@@ -42,9 +42,14 @@ pub(crate) struct RawHyper {
 impl RawHyper {
     /// Starts it, on the core of servers, with the answer to give.
     pub(crate) fn start(house: &House, answer: &Answer) -> Result<Self> {
+        Self::start_on(SERVER_CORE, house, answer)
+    }
+
+    /// Starts it on a core of the caller's choice.
+    pub(crate) fn start_on(core: usize, house: &House, answer: &Answer) -> Result<Self> {
         let mut command = house
             .pinning
-            .command(SERVER_CORE, std::env::current_exe().context("find this program")?);
+            .command(core, std::env::current_exe().context("find this program")?);
         let mut child = command
             .arg("raw-hyper")
             .stdin(Stdio::piped())

@@ -1,5 +1,6 @@
 //! What is measured, in the order in which it is told.
 
+mod door;
 mod fence;
 mod footprint;
 mod l1_hit;
@@ -25,6 +26,8 @@ pub(crate) enum Scenario {
     Propagation,
     /// What the triggers cost a writer, against none.
     Writer,
+    /// Requests through the door, against none and beside nginx.
+    Door,
     /// Memory, start and size.
     Footprint,
     /// The pieces of a hit, in this process.
@@ -33,12 +36,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::L1Hit,
         Self::Fence,
         Self::Tiers,
         Self::Propagation,
         Self::Writer,
+        Self::Door,
         Self::Footprint,
         Self::Micro,
     ];
@@ -51,6 +55,7 @@ impl Scenario {
             Self::Tiers => "tiers",
             Self::Propagation => "propagation",
             Self::Writer => "writer",
+            Self::Door => "door",
             Self::Footprint => "footprint",
             Self::Micro => "micro",
         }
@@ -64,6 +69,7 @@ impl Scenario {
             Self::Tiers => tiers::measure(house).await,
             Self::Propagation => propagation::measure(house).await,
             Self::Writer => writer::measure(house).await,
+            Self::Door => door::measure(house).await,
             Self::Footprint => footprint::measure(house).await,
             Self::Micro => Ok(microbenches::measure(house)),
         }

@@ -167,6 +167,7 @@ async fn throughput(house: &House, database: &Database, sidecar: &Sidecar, secti
             port: sidecar.api_port(),
             process: process(sidecar),
             path: PATH.to_owned(),
+            headers: String::new(),
             keys: 1,
             connections: readers,
             milliseconds,

@@ -55,6 +55,7 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
         } else {
             "/v1/users/u{n}".to_owned()
         },
+        headers: String::new(),
         keys,
         connections,
         milliseconds: house.pick(1_500, 700),

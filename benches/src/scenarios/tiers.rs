@@ -141,6 +141,7 @@ async fn throughput(
         port: sidecar.api_port(),
         process: process(sidecar),
         path: "/v1/users/u{n}".to_owned(),
+        headers: String::new(),
         keys: USERS,
         connections: CONNECTIONS,
         milliseconds,

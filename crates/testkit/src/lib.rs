@@ -9,13 +9,16 @@
     reason = "the workshop reads the environment, starts threads and tells a person what it does; the seams of the product are not for it"
 )]
 
+mod browser;
 mod fetch;
 mod http;
 mod link;
+mod nginx;
 mod owui;
 mod pgbouncer;
 mod ports;
 mod postgres;
+mod prometheus;
 mod provision;
 mod redis;
 mod scratch;
@@ -23,13 +26,16 @@ mod sidecar;
 mod supervisor;
 mod wall_clock;
 
+pub use browser::{Browser, Look};
 pub use fetch::{fill_once, python_packages, quietly};
 pub use http::{Answer, Client, EventLines, Target};
 pub use link::Link;
+pub use nginx::Nginx;
 pub use owui::{Application, Population, api_key, group_id, user_email, user_id};
 pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
 pub use postgres::{Database, Postgres};
+pub use prometheus::{Prometheus, prometheus_program};
 pub use provision::{PostgresVersion, Provisioned, postgres_binaries, redis_server};
 pub use redis::{MovingSlot, Redis, RedisCluster, RedisSentinel};
 pub use scratch::{Scratch, target_directory, workspace};

@@ -99,6 +99,16 @@ pub(crate) fn pgbouncer() -> Result<Provisioned> {
     find_pgbouncer().map_or_else(|| install(&PGBOUNCER, find_pgbouncer), Ok)
 }
 
+/// Gives the path of `nginx`; installs it if need be.
+///
+/// # Errors
+/// As [`postgres_binaries`].
+pub(crate) fn nginx() -> Result<Provisioned> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    find_nginx().map_or_else(|| install(&NGINX, find_nginx), Ok)
+}
+
 /// Gives the path of libfaketime's library; installs it if need be.
 ///
 /// # Errors
@@ -107,6 +117,16 @@ pub(crate) fn libfaketime() -> Result<Provisioned> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     find_libfaketime().map_or_else(|| install(&LIBFAKETIME, find_libfaketime), Ok)
+}
+
+/// Gives the path of a Chromium; installs it if need be.
+///
+/// # Errors
+/// As [`postgres_binaries`].
+pub(crate) fn chromium() -> Result<Provisioned> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    find_chromium().map_or_else(|| install(&CHROMIUM, find_chromium), Ok)
 }
 
 fn find_postgres() -> Option<Provisioned> {
@@ -180,6 +200,19 @@ fn find_pgbouncer() -> Option<Provisioned> {
     })
 }
 
+fn find_nginx() -> Option<Provisioned> {
+    let path = search_path("nginx").or_else(|| {
+        ["/usr/sbin/nginx", "/opt/homebrew/bin/nginx", "/usr/local/bin/nginx"]
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|path| path.exists())
+    })?;
+    Some(Provisioned {
+        how: format!("nginx in {}: found", path.display()),
+        path,
+    })
+}
+
 fn find_libfaketime() -> Option<Provisioned> {
     let machine = env::consts::ARCH;
     let path = [
@@ -191,6 +224,19 @@ fn find_libfaketime() -> Option<Provisioned> {
     .find(|path| path.exists())?;
     Some(Provisioned {
         how: format!("libfaketime in {}: found", path.display()),
+        path,
+    })
+}
+
+fn find_chromium() -> Option<Provisioned> {
+    let path = ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find_map(search_path)
+        .or_else(|| {
+            Some(PathBuf::from("/Applications/Chromium.app/Contents/MacOS/Chromium")).filter(|path| path.exists())
+        })?;
+    Some(Provisioned {
+        how: format!("Chromium in {}: found", path.display()),
         path,
     })
 }
@@ -228,6 +274,18 @@ const PGBOUNCER: Packages = Packages {
     apt: &["pgbouncer"],
     dnf: &["pgbouncer"],
     brew: &["pgbouncer"],
+};
+const NGINX: Packages = Packages {
+    what: "nginx",
+    apt: &["nginx"],
+    dnf: &["nginx"],
+    brew: &["nginx"],
+};
+const CHROMIUM: Packages = Packages {
+    what: "Chromium",
+    apt: &["chromium", "fonts-liberation", "fonts-dejavu-core"],
+    dnf: &["chromium", "liberation-sans-fonts", "dejavu-sans-mono-fonts"],
+    brew: &["chromium"],
 };
 const LIBFAKETIME: Packages = Packages {
     what: "libfaketime",

@@ -4,10 +4,10 @@
 //! answer, of the story's own reads and of the load's, against them.
 
 mod ledger;
-mod load;
+pub(crate) mod load;
 mod picture;
-mod stage;
-mod story;
+pub(crate) mod stage;
+pub(crate) mod story;
 
 use std::{
     io::IsTerminal,

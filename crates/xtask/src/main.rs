@@ -15,6 +15,7 @@ mod ci;
 mod demo;
 mod docs;
 mod jepsen;
+mod pictures;
 mod prove;
 mod python;
 mod server;
@@ -82,6 +83,10 @@ enum Chore {
         #[arg(long)]
         write: bool,
     },
+    /// Builds the binary as it is shipped, puts the image together, and builds it where there is a builder; checks its size.
+    Image,
+    /// Takes the pictures of docs/pictures: the status page by day, by night, on a phone and with a fault, and the dashboard.
+    Pictures,
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -106,6 +111,8 @@ fn main() -> ExitCode {
         Chore::Jepsen(options) => jepsen::run(&options),
         Chore::Simulate { arguments } => simulate::run(&arguments),
         Chore::Chart { write } => chart::run(write),
+        Chore::Image => chart::image(),
+        Chore::Pictures => pictures::run(),
         Chore::Docs { check } => docs::run(check),
     };
     match done {

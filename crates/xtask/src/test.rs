@@ -11,7 +11,7 @@ use neverstale_testkit::{PostgresVersion, postgres_binaries, redis_server};
 use serde_json::Value;
 
 use crate::{
-    cargo::{Profile, build_binary, cargo, has, metadata, shown},
+    cargo::{Profile, build_binary, build_previous, cargo, has, metadata, shown},
     python,
     server::Server,
 };
@@ -51,6 +51,7 @@ impl Totals {
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
     let binary = build_binary(Profile::Dev)?;
+    let previous = build_previous()?;
     let mut totals = Totals::default();
     for version in [PostgresVersion::System, PostgresVersion::Wheel] {
         let postgres = postgres_binaries(version)?;
@@ -61,6 +62,9 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
             command.env("RUST_BACKTRACE", "0");
             command.env("NEVERSTALE_TEST_POSTGRES_BIN", &postgres.path);
             server.lend_to(command.env("NEVERSTALE_BIN", &binary));
+            if let Some(previous) = &previous {
+                command.env("NEVERSTALE_PREVIOUS_BIN", previous);
+            }
             println!("NEVERSTALE_TEST_POSTGRES={} {}", version.as_str(), shown(&command));
             totals.add(count(&mut command)?);
         }

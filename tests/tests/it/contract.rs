@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use neverstale_testkit::Answer;
 
 /// A problem is of this status and kind, and says so in all its places.
-fn expect_problem(answer: &Answer, status: u16, kind: &str) -> Result<()> {
+pub(crate) fn expect_problem(answer: &Answer, status: u16, kind: &str) -> Result<()> {
     let body = answer.json().unwrap_or_default();
     let is_right = answer.status == status
         && answer.header("content-type") == Some("application/problem+json")

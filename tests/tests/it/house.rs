@@ -83,6 +83,7 @@ impl Plan {
     pub(crate) async fn open_on(self, postgres: &Postgres) -> Result<House> {
         let database = postgres.fresh_database(self.application).await?;
         let writer = database.connect().await?;
+        writer.batch_execute("SET search_path = public, neverstale").await?;
         self.application.populate(&writer, self.population).await?;
         let lease_ms = self.lease_ms.to_string();
         run(

@@ -13,11 +13,16 @@ mod house;
 mod question;
 mod straight;
 
+mod access;
 mod coherence;
 mod contract;
+mod door;
+mod door_rules;
 mod faults;
 mod fuzz;
 mod jepsen;
+mod otlp;
+mod page;
 mod process;
 mod projections;
 mod renewal;

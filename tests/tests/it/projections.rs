@@ -243,7 +243,9 @@ async fn search(application: Application) -> Result<()> {
             Some(old) => old,
             None => ask().await?,
         };
-        client.batch_execute("SET LOCAL search_path = public").await?;
+        client
+            .batch_execute("SET LOCAL search_path = public, neverstale")
+            .await?;
         writes::attempt(client, &sql).await?;
         client
             .batch_execute("SET LOCAL search_path = pg_catalog; SAVEPOINT asking")

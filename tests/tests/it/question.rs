@@ -171,6 +171,16 @@ impl Pool {
                         .map(|value| fill(&pattern, one, value));
                     questions.extend(paths.map(Question::Get));
                 }
+                [kind, id, path] => {
+                    let of = |function: &&str| {
+                        fill(
+                            &fill(&fill(&pattern, kind, "function"), id, function),
+                            path,
+                            "read.group_ids",
+                        )
+                    };
+                    questions.extend(self.functions.iter().map(of).map(Question::Get));
+                }
                 // Every user about one setting, and one user about every setting.
                 [user, setting, ..] => {
                     let pairs = self.users.iter().map(|user| (user, &self.settings[0]));
@@ -198,9 +208,9 @@ impl Pool {
     fn values(&self, view: &str, variable: &str) -> &'static [&'static str] {
         match (view, variable) {
             ("group" | "group-members", _) => self.groups,
-            ("function", _) => self.functions,
-            ("model", _) => self.models,
-            ("tool", _) => self.tools,
+            ("function" | "access-function", _) => self.functions,
+            ("model" | "access-model", _) => self.models,
+            ("tool" | "access-tool", _) => self.tools,
             (_, "email") => self.emails,
             (_, "path") => self.settings,
             (_, "type") => &["all", "pipe"],

@@ -1,7 +1,13 @@
-//! A rolling restart in the order of a cluster: each replica in turn leaves the service, ends, and comes back, under load.
+//! Rolling restarts, upgrades and rollbacks in the order of a cluster: the installation first, then each replica in turn leaves the service,
+//! ends, and its successor comes, under load.
+//!
+//! The release before this one is the binary that `NEVERSTALE_PREVIOUS_BIN` names; `cargo xtask test` builds it from the last tag. Without
+//! one, the other release is this binary with another flavour: it watches something else, so that the installation changes and the
+//! incarnation with it, and its view gives other bytes, so that a value of one that the other took from Redis would show.
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -10,10 +16,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Application, Client, Sidecar};
+use neverstale_testkit::{Application, Client, Scratch, Sidecar, SidecarOptions, neverstale, run_binary, workspace};
+use serde_json::Value;
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
-use crate::house::{Plan, role};
+use crate::house::{House, Plan, role};
 
 const REPLICAS: usize = 3;
 const READERS: usize = 4;
@@ -22,7 +29,7 @@ const USER: &str = "u2";
 /// What the readers know: where the replicas in service listen, and which roles may be shown.
 struct Service {
     /// A place is empty while its replica is out of service, which begins when no call to it is under way any more.
-    replicas: Vec<RwLock<Option<u16>>>,
+    replicas: Vec<RwLock<Option<Replica>>>,
     /// The role that was being set last.
     begun: AtomicU64,
     /// The role whose setting was acknowledged last.
@@ -30,19 +37,123 @@ struct Service {
     is_over: AtomicBool,
 }
 
+#[derive(Debug, Clone)]
+struct Replica {
+    port: u16,
+    /// What its answers say of their release, where that can be seen.
+    mark: Option<Value>,
+}
+
+/// What a release is made of.
+struct Release {
+    binary: PathBuf,
+    /// The flavour, where it is not the one that is recognised.
+    schema: Option<PathBuf>,
+    mark: Option<Value>,
+    /// Holds the flavour's file.
+    _home: Option<Scratch>,
+}
+
+impl Release {
+    fn this() -> Result<Self> {
+        Ok(Self {
+            binary: neverstale()?,
+            schema: None,
+            mark: Some(Value::Null),
+            _home: None,
+        })
+    }
+
+    /// The release before this one, or one that differs from it in what matters.
+    fn previous() -> Result<Self> {
+        if let Some(binary) = std::env::var_os("NEVERSTALE_PREVIOUS_BIN") {
+            return Ok(Self {
+                binary: binary.into(),
+                mark: None,
+                ..Self::this()?
+            });
+        }
+        let text = std::fs::read_to_string(workspace().join("flavours/openwebui-0.12.toml"))?;
+        let mut other = text.clone();
+        for (what, instead) in [
+            ("\"role\", \"username\",", "\"role\", \"last_active_at\", \"username\","),
+            ("'super_admin', (u.role", "'release', 'other', 'super_admin', (u.role"),
+        ] {
+            ensure!(other.contains(what), "the flavour has no {what} any more");
+            other = other.replacen(what, instead, 1);
+        }
+        let home = Scratch::new()?;
+        let schema = home.path().join("other.toml");
+        std::fs::write(&schema, other)?;
+        Ok(Self {
+            binary: neverstale()?,
+            schema: Some(schema),
+            mark: Some(Value::from("other")),
+            _home: Some(home),
+        })
+    }
+
+    fn schema(&self) -> Option<(&'static str, String)> {
+        let schema = self.schema.as_ref()?;
+        Some(("NEVERSTALE_DATABASE__SCHEMA", schema.display().to_string()))
+    }
+
+    /// What the hook before an upgrade does.
+    async fn install(&self, house: &House) -> Result<()> {
+        let schema = self.schema();
+        let mut environment = vec![("DATABASE_URL", house.database.url())];
+        environment.extend(schema.iter().map(|(name, value)| (*name, value.as_str())));
+        run_binary(&self.binary, &["install"], &environment).await.map(drop)
+    }
+
+    async fn start(&self, options: &SidecarOptions) -> Result<Sidecar> {
+        let mut options = options.clone();
+        options
+            .environment
+            .extend(self.schema().map(|(name, value)| (name.to_owned(), value)));
+        Sidecar::start_binary(&self.binary, &options).await
+    }
+
+    fn replica(&self, sidecar: &Sidecar) -> Replica {
+        Replica {
+            port: sidecar.api_port(),
+            mark: self.mark.clone(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_fails_no_read_and_shows_none_old() {
+    roll(&Release::this().unwrap(), &Release::this().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_upgrade_fails_no_read_and_shows_none_old() {
+    roll(&Release::previous().unwrap(), &Release::this().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_fails_no_read_and_shows_none_old() {
+    roll(&Release::this().unwrap(), &Release::previous().unwrap()).await;
+}
+
+/// Replaces all replicas of one release by those of another, while everybody reads and somebody writes.
+async fn roll(from: &Release, to: &Release) {
     let mut house = Plan::of(Application::OpenWebUi012)
-        .sidecars(REPLICAS)
+        .sidecars(0)
         .with_redis()
         .open()
         .await
         .unwrap();
+    from.install(&house).await.unwrap();
+    for _ in 0..REPLICAS {
+        house.sidecars.push(from.start(&house.options).await.unwrap());
+    }
     let service = Arc::new(Service {
         replicas: house
             .sidecars
             .iter()
-            .map(|one| RwLock::new(Some(one.api_port())))
+            .map(|one| RwLock::new(Some(from.replica(one))))
             .collect(),
         acknowledged: AtomicU64::new(0),
         begun: AtomicU64::new(0),
@@ -55,18 +166,24 @@ async fn a_rolling_restart_fails_no_read_and_shows_none_old() {
     for place in 0..READERS {
         at_work.spawn(read(place, Arc::clone(&service)));
     }
+    sleep(Duration::from_millis(300)).await;
+    to.install(&house).await.unwrap();
     for place in 0..REPLICAS {
         sleep(Duration::from_millis(300)).await;
         // As a cluster does: no new calls to it, then the signal, then its successor, and calls again when that is ready.
         *service.replicas[place].write().await = None;
         assert_eq!(house.sidecars[place].terminate().await.unwrap(), 0);
-        house.sidecars[place] = Sidecar::start(&house.options).await.unwrap();
-        *service.replicas[place].write().await = Some(house.sidecars[place].api_port());
+        house.sidecars[place] = to.start(&house.options).await.unwrap();
+        *service.replicas[place].write().await = Some(to.replica(&house.sidecars[place]));
     }
     sleep(Duration::from_millis(300)).await;
     service.is_over.store(true, Ordering::SeqCst);
     let done: Vec<u64> = at_work.join_all().await.into_iter().collect::<Result<_>>().unwrap();
     assert!(done.iter().all(|count| *count > 10), "writes and reads: {done:?}");
+    for sidecar in &house.sidecars {
+        let bypass = sidecar.metric("neverstale_bypass").await.unwrap();
+        assert!(bypass < 0.5, "none is left without its triggers");
+    }
 }
 
 fn role_of(number: u64) -> String {
@@ -94,16 +211,20 @@ async fn read(reader: usize, service: Arc<Service>) -> Result<u64> {
         let place = (reader + reads as usize) % REPLICAS;
         reads += 1;
         let replica = service.replicas[place].read().await;
-        let Some(port) = *replica else {
+        let Some(Replica { port, mark }) = &*replica else {
             continue;
         };
-        let client = clients.entry(port).or_insert_with(|| Client::port(port));
+        let client = clients.entry(*port).or_insert_with(|| Client::port(*port));
         let least = service.acknowledged.load(Ordering::SeqCst);
         let answer = client
             .get(&format!("/v1/users/{USER}/role"))
             .await
             .context("a failed read")?;
         let most = service.begun.load(Ordering::SeqCst);
+        if let Some(mark) = mark {
+            let body = answer.json()?;
+            ensure!(body["release"] == *mark, "a value of the other release: {body}");
+        }
         let shown = role(&answer)?;
         ensure!(
             (least..=most).any(|number| role_of(number) == shown),

@@ -50,9 +50,10 @@ fn own(application: Application) -> (&'static str, &'static str, &'static str) {
 }
 
 /// P24. No edit is lost. A write that is answered 200 changed what its caller named by `If-Match`, and nothing else; if
-/// somebody was faster, on whichever sidecar or by plain SQL, it is refused with 412 and the value that is there. Its token
-/// names a state that shows it, so that whoever reads at least as fresh sees it, and so does every `fully-consistent` read that
-/// begins after the answer (P1). Any other problem than `outcome-unknown` means that nothing was written.
+/// somebody was faster, on whichever sidecar or by plain SQL, it is refused with 412 and the value that is there. Its
+/// token names a state that shows it, so that whoever reads at least as fresh sees it, and so does every
+/// `fully-consistent` read that begins after the answer (P1). Any other problem than `outcome-unknown` means that
+/// nothing was written.
 #[tokio::test]
 async fn a_write_is_made_if_its_writer_knows_what_is_there_and_the_next_read_elsewhere_shows_it() {
     for application in Application::ALL {

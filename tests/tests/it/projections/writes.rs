@@ -47,10 +47,10 @@ struct Column {
 impl Tables {
     pub(super) async fn read(client: &Client, flavour: &Flavour) -> Result<Self> {
         let sql = "SELECT column_name::text, data_type::text, is_nullable = 'NO' AND column_default IS NULL, character_maximum_length IS NOT NULL
-                   FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1 ORDER BY ordinal_position";
+                   FROM information_schema.columns WHERE table_schema = $2 AND table_name = $1 ORDER BY ordinal_position";
         let mut tables = Vec::new();
         for table in &flavour.tables {
-            let rows = client.query(sql, &[&table.name]).await?;
+            let rows = client.query(sql, &[&table.name, &table.schema("public")]).await?;
             let columns = rows.iter().map(|row| Column {
                 name: row.get(0),
                 kind: row.get(1),
@@ -128,10 +128,18 @@ impl Column {
         if dice.one_in(if self.is_required { 60 } else { 8 }) {
             return "NULL".to_owned();
         }
-        if self.kind == "json" || self.kind == "jsonb" {
+        if self.kind == "json" {
             return quoted(&document(dice, table, &self.name));
         }
-        if let Some(choices) = known(table, &self.name) {
+        if self.kind == "jsonb" {
+            // What it can't hold is refused by the column, whoever writes.
+            let text = document(dice, table, &self.name);
+            let is_kept = !text.contains("\\u0000") && !text.contains("e999999");
+            return quoted(if is_kept { &text } else { "{}" });
+        }
+        if !matches!(self.kind.as_str(), "bigint" | "integer")
+            && let Some(choices) = known(table, &self.name)
+        {
             return quoted(dice.pick(choices));
         }
         match self.kind.as_str() {
@@ -157,6 +165,8 @@ impl Column {
 /// What a key column may hold, so that rows meet.
 fn known(table: &str, column: &str) -> Option<&'static [&'static str]> {
     Some(match (table, column) {
+        ("access_overlay", "resource_type") => &["function", "function", "pipeline", "nothing"],
+        ("access_overlay", "resource_id") => POOL.functions,
         ("user" | "auth", "id") | (_, "user_id") => POOL.users,
         ("group", "id") | (_, "group_id" | "parent_group_id") => POOL.groups,
         ("function", "id") => POOL.functions,
