@@ -10,6 +10,7 @@ use neverstale_identity::Caller;
 use neverstale_rbac::{Action, ResourceRef, ResourceType};
 use neverstale_telemetry::DoorOutcome;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::guard::{
@@ -27,7 +28,7 @@ struct Chat {
 
 #[derive(Deserialize)]
 struct BackgroundTasks {
-    title_generation: Option<bool>,
+    title_generation: Option<Value>,
 }
 
 impl Judge {
@@ -45,7 +46,7 @@ impl Judge {
         let Some(wanted) = &self.title_model else {
             return Ok(Verdict::Pass);
         };
-        if task == Task::Chat && !asks_for_a_title(body) {
+        if task == Task::Chat && !asks_for_a_title(body)? {
             return Ok(Verdict::Pass);
         }
         let model = self.title_model_of(caller, wanted, deadline).await?;
@@ -54,7 +55,7 @@ impl Judge {
                 self.metrics.ingress_decisions_total[DoorOutcome::Answered].inc();
                 return Ok(Verdict::Answer(self.routes.answers.titles_off.response()));
             }
-            (Task::Title, Some(model)) => ("model", serde_json::Value::from(model).to_string()),
+            (Task::Title, Some(model)) => ("model", Value::from(model).to_string()),
             (_, Some(_)) => return Ok(Verdict::Pass),
             (_, None) => ("background_tasks.title_generation", "false".to_owned()),
         };
@@ -82,7 +83,38 @@ impl Judge {
     }
 }
 
-fn asks_for_a_title(body: &[u8]) -> bool {
-    let chat: Result<Chat, _> = serde_json::from_slice(body);
-    chat.is_ok_and(|chat| chat.background_tasks.and_then(|tasks| tasks.title_generation) == Some(true))
+/// Whether a chat asks for a title: the application takes whatever Python holds to be true.
+fn asks_for_a_title(body: &[u8]) -> Result<bool, Reason> {
+    let chat: Chat = serde_json::from_slice(body).map_err(|_| Reason::Unclear)?;
+    let wish = chat.background_tasks.and_then(|tasks| tasks.title_generation);
+    Ok(match wish.unwrap_or_default() {
+        Value::Null => false,
+        Value::Bool(wish) => wish,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(elements) => !elements.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_holds_to_be_true_asks_for_a_title() {
+        let asks = |wish: &str| {
+            let body = format!(r#"{{"background_tasks": {{"title_generation": {wish}}}}}"#);
+            asks_for_a_title(body.as_bytes()).unwrap()
+        };
+        for wish in ["true", "1", "0.5", r#""no""#, "[0]", r#"{"a": 0}"#] {
+            assert!(asks(wish), "{wish}");
+        }
+        for nothing in ["false", "null", "0", "0.0", r#""""#, "[]", "{}"] {
+            assert!(!asks(nothing), "{nothing}");
+        }
+        assert!(!asks_for_a_title(b"{}").unwrap());
+        let twice = br#"{"background_tasks": null, "background_tasks": {"title_generation": true}}"#;
+        assert!(asks_for_a_title(twice).is_err(), "the application takes the last");
+    }
 }
