@@ -46,6 +46,9 @@ class Both:
         """Of how many rounds something is lost that was acknowledged."""
         lost = {"a user's settings": 0}
         lost["global settings" if self._stage.is_old else "webhooks"] = 0
+        if not self._stage.is_old:
+            # Of two who make a row at once the application answers one with 500, which is not what is asked here.
+            self.admins[0].post("/api/events/webhooks", {"name": "first", "url": "", "enabled": False})
         for number in range(ROUNDS):
             lost["a user's settings"] += self._settings_are_lost(number)
             if self._stage.is_old:

@@ -206,12 +206,17 @@ async def edits_of_others_are_kept() -> None:
     await by_another("theirs", 1)
     # The application changes what it was given, in place.
     read["mine"] = 1
-    await Config.upsert({"walk.a": read, "walk.b": 1})
+    await Config.upsert({"walk.a": read})
     # Without having read it again: from what it has written itself.
     read["more"] = 1
     await Config.upsert({"walk.a": read})
-    found = await Config.get_many("walk.a", "walk.b")
-    assert found == {"walk.a": {"mine": 1, "theirs": 1, "more": 1}, "walk.b": 1}, found
+    found = await Config.get("walk.a")
+    assert found == {"mine": 1, "theirs": 1, "more": 1}, found
+    # What is saved together belongs together, and is written as it is, at once.
+    await by_another("theirs", 2)
+    await Config.upsert({"walk.a": {**found, "mine": 2}, "walk.b": 1})
+    together = await Config.get_many("walk.a", "walk.b")
+    assert together == {"walk.a": {"mine": 2, "theirs": 1, "more": 1}, "walk.b": 1}, together
 
 
 async def the_slower_one_is_refused() -> None:

@@ -168,19 +168,18 @@ def test_new_base_models_that_were_asked_for_on_one_replica_come_on_all(monkeypa
     monkeypatch.setitem(sys.modules, "open_webui.env", SimpleNamespace(REDIS_KEY_PREFIX="app"))
 
     class Redis:
-        """Counts. (It stands for no store: what is proven is who asks it, and when.)"""
+        """Keeps one text. (It stands for no store: what is proven is who asks it, and when.)"""
 
-        asked = 0
+        text: bytes | None = None
         is_away = False
 
-        async def incr(self, key: str) -> int:
-            self.asked += 1
-            return self.asked
+        async def set(self, key: str, text: str) -> None:
+            self.text = text.encode()
 
         async def get(self, key: str) -> bytes | None:
             if self.is_away:
                 raise ConnectionError
-            return str(self.asked).encode() if self.asked else None
+            return self.text
 
     async def story() -> None:
         redis, provider, app = Redis(), Provider(), _old_application(True)
@@ -194,8 +193,11 @@ def test_new_base_models_that_were_asked_for_on_one_replica_come_on_all(monkeypa
         assert await build(a) == [1] and await build(b) == [2] and await build(b) == [2]
         assert await build(a, is_new=True) == [3]
         assert await build(b) == [4] and await build(b) == [4] and await build(a) == [3]
+        # What Redis forgets is asked for once more, and never taken for what it was.
+        redis.text = None
+        assert await build(a, is_new=True) == [5] and await build(b) == [6]
         redis.is_away = True
-        assert await build(a) == [5] and await build(a) == [6]
+        assert await build(a) == [7] and await build(a) == [8]
 
     asyncio.run(story())
 
@@ -234,11 +236,13 @@ def test_a_build_is_told_that_nothing_is_kept() -> None:
             return dict.fromkeys(keys, True)
 
     async def story() -> None:
-        config, app = base_models._Config(Config), SimpleNamespace(state=SimpleNamespace())
+        config, app = base_models._Config(Config), SimpleNamespace(state=SimpleNamespace(BASE_MODELS=["from before"]))
         key = "models.base_models_cache"
         assert await config.get_many(key, "a") == {key: True, "a": True} and config.other == "as it is"
         with base_models.building(app, "1", is_new=False):
             assert await config.get_many(key, "a") == {"a": True}
+            # Where there are none any more the application would take these.
+            assert app.state.BASE_MODELS == []
 
     asyncio.run(story())
 

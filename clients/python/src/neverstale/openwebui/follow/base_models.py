@@ -3,13 +3,15 @@
 
 Here it is kept by each process for itself, and bound like the list of models to the version of what it was built from: whatever the
 database says of functions and providers holds at once. What a provider itself has new comes when it is asked for, as ever, on all
-replicas: how often that was is counted in Redis. The application's own copies, in the process and in Redis, are passed by: an older
+replicas: the last time has a name in Redis. The application's own copies, in the process and in Redis, are passed by: an older
 list may replace a newer one there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +26,8 @@ KNOWN = {"get_all_base_models": frozenset({"4e35799557a8961c", "6efeb73d52bad474
 log = logging.getLogger("neverstale.openwebui")
 
 _KEY = "models.base_models_cache"
+_PATIENCE_SECONDS = 0.25
+"""With Redis; then nothing is kept."""
 
 
 @dataclass(slots=True)
@@ -47,11 +51,12 @@ _build: ContextVar[Build | None] = ContextVar("neverstale_build", default=None)
 def building(app: Any, version: str | None, *, is_new: bool) -> Iterator[None]:
     """Surrounds a build of the list of models."""
     build = Build(version, getattr(app.state, "redis", None), is_new)
+    # Where there are no base models any more the application would take these.
+    app.state.BASE_MODELS = []
     config = getattr(app.state, "config", None)
     if config is not None and hasattr(config, "ENABLE_BASE_MODELS_CACHE"):
         # As before 0.10, where the copy in the process is the only one.
         build.is_kept = bool(config.ENABLE_BASE_MODELS_CACHE)
-        app.state.BASE_MODELS = []
     token = _build.set(build)
     try:
         yield
@@ -73,7 +78,7 @@ class _BaseModels:
     def __init__(self, own: Callable[..., Awaitable[list[Any]]]) -> None:
         self._own = own
         # What it was built from, and what was built.
-        self._kept: tuple[tuple[str, int], list[Any]] | None = None
+        self._kept: tuple[tuple[str, str], list[Any]] | None = None
 
     async def get(self, request: Any, user: Any = None) -> list[Any]:
         build = _build.get()
@@ -88,23 +93,31 @@ class _BaseModels:
         return models
 
 
-async def _source(build: Build) -> tuple[str, int] | None:
+async def _source(build: Build) -> tuple[str, str] | None:
     """What a list is built from that is begun now; none where that is not told."""
     if build.version is None or not (build.is_kept or build.is_new):
         return None
     if build.redis is None:
-        return build.version, 0
+        return build.version, ""
     from open_webui.env import REDIS_KEY_PREFIX
 
     key = f"{REDIS_KEY_PREFIX}:neverstale:new-models"
     try:
-        if build.is_new:
-            return build.version, int(await build.redis.incr(key))
-        return build.version, int(await build.redis.get(key) or 0)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            if build.is_new:
+                # A name that was never there before, whatever Redis has forgotten.
+                name = uuid.uuid4().hex
+                await build.redis.set(key, name)
+                return build.version, name
+            return build.version, _text(await build.redis.get(key))
     except Exception:
         # Then nothing is kept.
-        log.debug("Redis does not tell how often new models were asked for", exc_info=True)
+        log.debug("Redis does not tell when new models were asked for", exc_info=True)
         return None
+
+
+def _text(told: Any) -> str:
+    return told.decode() if isinstance(told, bytes) else told or ""
 
 
 class _Config:

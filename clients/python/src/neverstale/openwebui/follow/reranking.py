@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from math import inf
+from time import monotonic
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +35,10 @@ _STORED = {
 }
 _IS_ON, _IS_OFF = "rag.enable_hybrid_search", "rag.bypass_embedding_and_retrieval"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_SEARCHING = ("chat", "retrieval", "knowledge")
+"""One of these is in the path of whatever may search."""
+_RETRY_SECONDS = 30.0
+"""After a function could not be made."""
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 Settings = dict[str, Any]
@@ -47,6 +53,7 @@ class Reranker:
         self._model: tuple[Any, tuple[Any, ...]] | None = None
         # What is in the application's state, and the settings it was made from.
         self._made: tuple[Any, Settings] | None = None
+        self._retry_at = inf
         self._lock = asyncio.Lock()
 
     def get_rf(self, *arguments: Any, **named: Any) -> Any:
@@ -67,15 +74,19 @@ class Reranker:
             try:
                 # A model of this process's own takes long, and so a thread.
                 model, function = await asyncio.to_thread(self._make, app, settings)
+                self._retry_at = inf
             except Exception:
                 # As the application does when it starts; rather none than an old one.
                 log.exception("the reranking function can't be made anew")
                 model = function = None
+                self._retry_at = monotonic() + _RETRY_SECONDS
             app.state.rf, app.state.RERANKING_FUNCTION = model, function
             self._made = function, settings
 
     def _holds(self, app: Any, settings: Settings) -> bool:
-        return self._made is not None and self._made[0] is app.state.RERANKING_FUNCTION and self._made[1] == settings
+        if self._made is None or monotonic() > self._retry_at:
+            return False
+        return self._made[0] is app.state.RERANKING_FUNCTION and self._made[1] == settings
 
     def _make(self, app: Any, settings: Settings) -> tuple[Any, Any]:
         from open_webui.retrieval.utils import get_reranking_function
@@ -98,9 +109,20 @@ class Middleware:
         self._app = app
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if _reranker is not None and scope["type"] == "http" and scope["method"] not in _READING:
-            await _reranker.hold(scope["app"])
+        if _reranker is not None and may_search(scope):
+            try:
+                await _reranker.hold(scope["app"])
+            except Exception:
+                # What it can't read the application will tell by itself.
+                log.exception("the reranking function is left as it is")
         await self._app(scope, receive, send)
+
+
+def may_search(scope: MutableMapping[str, Any]) -> bool:
+    """Whether a request may come to ask for the function."""
+    if scope["type"] != "http" or scope["method"] in _READING:
+        return False
+    return any(word in scope["path"] for word in _SEARCHING)
 
 
 _reranker: Reranker | None = None

@@ -2,9 +2,10 @@
 
 What is asked together is answered together, of one state: addresses and their keys belong together.
 
-A save of keys writes their values whole, each row by itself. Only where the request has read a value that is a document, and writes it
-back with something changed (webhooks, connections), could it erase what somebody else has saved meanwhile: such a key is saved as an
-edit (`edits`), and one that the request has read and does not change is not written. All others are left to the application.
+A save of a key writes its value whole. Where the request has read a value that is a document, and writes it back with something changed
+(webhooks), it could erase what somebody else has saved meanwhile: such a key is saved as an edit (`edits`), and one that the request has
+read and does not change is not written. Keys that are saved together, such as addresses and their keys, belong together: they are left
+to the application, which writes them in one transaction.
 """
 
 from __future__ import annotations
@@ -101,27 +102,28 @@ class _Upsert:
         if db is not None:
             await self._own(updates, db=db)
             return
-        left: dict[str, Any] = {}
+        values = {key: self._module._json_value(value) for key, value in updates.items()}
+        if len(values) == 1 and await self._is_edited(*values.popitem()):
+            return
+        await self._own(updates)
         for key, value in updates.items():
-            value = self._module._json_value(value)
-            was = edits.base(key)
-            if was is edits.UNKNOWN or not self._config.persistent_enabled_for(key):
-                left[key] = value
-                continue
-            change = edits.change(was, value)
-            if change is None and not edits.is_stored(key):
-                change = edits.unless_there(value)
-            if change is None:
-                continue
-            if isinstance(was, dict | list) or isinstance(value, dict | list):
-                await self._save(key, change)
-                edits.saved(key, fresh(value))
-            else:
-                left[key] = value
-        if left:
-            await self._own(left)
-            for key, value in left.items():
-                edits.saved(key, fresh(value))
+            edits.saved(key, fresh(self._module._json_value(value)))
+
+    async def _is_edited(self, key: str, value: Any) -> bool:
+        """Saves what the request has changed, if that can be told."""
+        was = edits.base(key)
+        if was is edits.UNKNOWN or not self._config.persistent_enabled_for(key):
+            return False
+        change = edits.change(was, value)
+        if change is None and not edits.is_stored(key):
+            change = edits.unless_there(value)
+        if change is None:
+            return True
+        if not isinstance(was, dict | list) and not isinstance(value, dict | list):
+            return False
+        await self._save(key, change)
+        edits.saved(key, fresh(value))
+        return True
 
     async def _save(self, key: str, change: edits.Change) -> None:
         if key and await saves.saves().save(saves.config(key), change) is not UNTOLD:
