@@ -19,7 +19,7 @@ use crate::{
 /// Packages below the testkit, or the testkit itself, which start PostgreSQL by themselves.
 const OWN_SERVERS: [&str; 3] = ["neverstale-testkit", "neverstale-installation", "neverstale-flavour"];
 /// What is about HTTP, and so needs no other PostgreSQL, and takes long.
-const HTTP_ALONE: &str = "test(/^fuzz::/)";
+const HTTP_ALONE: &str = "test(/^(door|door_rules|fuzz|otlp|page)::/)";
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
