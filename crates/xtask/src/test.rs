@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{PostgresVersion, postgres_binaries, redis_server};
+use neverstale_testkit::{PostgresVersion, chromium, postgres_binaries, redis_server};
 use serde_json::Value;
 
 use crate::{
@@ -50,6 +50,7 @@ impl Totals {
 /// Provisions, builds and runs. The last line printed is the total.
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
+    println!("{}", chromium()?.how);
     let binary = build_binary(Profile::Dev)?;
     let previous = build_previous()?;
     let mut totals = Totals::default();
