@@ -47,12 +47,61 @@ impl Progress {
     }
 }
 
-/// What is sent to the application.
-pub(crate) enum Upload {
-    /// A body that was read here.
+/// A body: all here, or as it comes.
+pub(crate) enum Flow<S> {
+    /// A body that is all here.
     Finished(Option<Bytes>),
     /// A body as it comes.
-    Stream(Box<UploadStream>),
+    Stream(Box<S>),
+}
+
+/// What is sent to the application.
+pub(crate) type Upload = Flow<UploadStream>;
+
+/// What is sent to the caller.
+pub(crate) type Download = Flow<DownloadStream>;
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+/// A body that passes through, watched on its way.
+pub(crate) trait Passing {
+    /// What passes.
+    fn body(&self) -> &Incoming;
+
+    /// Its next piece.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled;
+}
+
+impl<S: Passing> Body for Flow<S> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        match self.get_mut() {
+            Self::Finished(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(stream) => stream.poll_piece(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Finished(bytes) => bytes.is_none(),
+            Self::Stream(stream) => stream.body().is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Stream(stream) => stream.body().size_hint(),
+        }
+    }
+}
+
+impl<S> From<Bytes> for Flow<S> {
+    fn from(bytes: Bytes) -> Self {
+        Self::Finished((!bytes.is_empty()).then_some(bytes))
+    }
 }
 
 /// The body of a request as it comes.
@@ -82,38 +131,16 @@ impl Upload {
     pub(crate) fn finished(body: Bytes) -> (Self, Arc<Progress>) {
         let progress = Arc::<Progress>::default();
         progress.is_done.store(true, Relaxed);
-        (Self::Finished((!body.is_empty()).then_some(body)), progress)
+        (Self::from(body), progress)
     }
 }
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Finished(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll_frame(context),
-        }
+impl Passing for UploadStream {
+    fn body(&self) -> &Incoming {
+        &self.body
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Finished(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream(stream) => stream.body.size_hint(),
-        }
-    }
-}
-
-impl UploadStream {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.renew();
@@ -142,14 +169,6 @@ impl Drop for UploadStream {
     }
 }
 
-/// What is sent to the caller.
-pub(crate) enum Download {
-    /// An answer that is all here.
-    Finished(Option<Bytes>),
-    /// The application's answer as it comes.
-    Stream(Box<DownloadStream>),
-}
-
 /// The application's answer as it comes.
 pub(crate) struct DownloadStream {
     body: Incoming,
@@ -172,40 +191,12 @@ impl Download {
     }
 }
 
-impl From<Bytes> for Download {
-    fn from(bytes: Bytes) -> Self {
-        Self::Finished((!bytes.is_empty()).then_some(bytes))
-    }
-}
-
-impl Body for Download {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Finished(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll_frame(context),
-        }
+impl Passing for DownloadStream {
+    fn body(&self) -> &Incoming {
+        &self.body
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Finished(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream(stream) => stream.body.size_hint(),
-        }
-    }
-}
-
-impl DownloadStream {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled {
         self.in_flight.asked();
         let polled = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Pending if self.patience.is_over(context) => Poll::Ready(Some(Err(StreamError::StoodStill.into()))),

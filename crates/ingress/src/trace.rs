@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use http::{HeaderName, HeaderValue};
 use neverstale_lifecycle::random_u64;
+use neverstale_telemetry::TraceParent;
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -32,20 +33,9 @@ pub(crate) fn is_request_id(value: &HeaderValue) -> bool {
     !value.is_empty() && value.len() <= REQUEST_ID_BYTES_MAX && value.as_bytes().iter().all(is_plain)
 }
 
-/// Says whether a value is a `traceparent` of version 00, or of a later one that begins alike.
+/// Says whether a value is a `traceparent` that can be passed on.
 pub(crate) fn is_traceparent(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let is_set = |part: &[u8]| part.iter().any(|byte| *byte != b'0');
-    if bytes.len() < 55 || [2, 35, 52].iter().any(|place| bytes[*place] != b'-') {
-        return false;
-    }
-    let (version, trace, parent, flags) = (&bytes[..2], &bytes[3..35], &bytes[36..52], &bytes[53..55]);
-    [version, trace, parent, flags].into_iter().all(is_hex)
-        && version != b"ff"
-        && is_set(trace)
-        && is_set(parent)
-        && (bytes.len() == 55 || (version != b"00" && bytes[55] == b'-'))
+    value.to_str().is_ok_and(|text| TraceParent::parse(text).is_some())
 }
 
 #[cfg(test)]
