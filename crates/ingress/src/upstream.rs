@@ -6,12 +6,13 @@ use http::{
     Request, Response,
     uri::{Authority, Parts as UriParts, Scheme, Uri},
 };
-use hyper::{body::Incoming, rt::Executor};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioTimer,
 };
 use neverstale_lifecycle::Tasks;
+use neverstale_listener::HyperTasks;
 use tokio::time::timeout;
 
 use crate::{
@@ -56,19 +57,22 @@ impl Upstream {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(Duration::from_millis(settings.connect_ms)));
         connector.set_nodelay(true);
-        let client = Client::builder(Connections(tasks.clone()))
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_millis(settings.upstream_keep_alive_ms))
-            .pool_max_idle_per_host(if settings.upstream_keep_alive_ms == 0 {
-                0
-            } else {
-                IDLE_CONNECTIONS_MAX
-            })
-            .http1_preserve_header_case(true)
-            .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_max_headers(HEADERS_MAX)
-            .set_host(false)
-            .build(connector);
+        let client = Client::builder(HyperTasks {
+            tasks: tasks.clone(),
+            name: "ingress.upstream",
+        })
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(Duration::from_millis(settings.upstream_keep_alive_ms))
+        .pool_max_idle_per_host(if settings.upstream_keep_alive_ms == 0 {
+            0
+        } else {
+            IDLE_CONNECTIONS_MAX
+        })
+        .http1_preserve_header_case(true)
+        .http1_max_buf_size(HEAD_BYTES_MAX)
+        .http1_max_headers(HEADERS_MAX)
+        .set_host(false)
+        .build(connector);
         Ok(Self {
             client,
             authority,
@@ -127,19 +131,6 @@ fn reason(error: hyper_util::client::legacy::Error) -> PassError {
         PassError::Unreachable(error)
     } else {
         PassError::BrokenOff(error)
-    }
-}
-
-/// Runs the connections to the application as tasks whose panics are noticed.
-#[derive(Clone)]
-struct Connections(Tasks);
-
-impl<F> Executor<F> for Connections
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, connection: F) {
-        self.0.spawn_brief("ingress.upstream", connection);
     }
 }
 

@@ -75,7 +75,10 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let activity = &ground.activity;
-    let mut builder = auto::Builder::new(Streams(ground.tasks.clone()));
+    let mut builder = auto::Builder::new(HyperTasks {
+        tasks: ground.tasks.clone(),
+        name: "listener.stream",
+    });
     builder.http1().max_buf_size(READ_BUFFER_BYTES);
     builder
         .http2()
@@ -132,15 +135,20 @@ where
     .await
 }
 
-/// Runs the streams of HTTP/2 connections as tasks whose panics are noticed.
+/// Runs what hyper wants to run by itself as tasks that have a name and whose panics are noticed.
 #[derive(Clone)]
-struct Streams(Tasks);
+pub struct HyperTasks {
+    /// Who owns them.
+    pub tasks: Tasks,
+    /// What each is called.
+    pub name: &'static str,
+}
 
-impl<F> Executor<F> for Streams
+impl<F> Executor<F> for HyperTasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    fn execute(&self, stream: F) {
-        self.0.spawn_brief("listener.stream", stream);
+    fn execute(&self, future: F) {
+        self.tasks.spawn_brief(self.name, future);
     }
 }

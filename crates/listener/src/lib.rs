@@ -20,6 +20,7 @@ mod tokens;
 
 pub use activity::{Activity, InFlight};
 pub use body::{Body, without_body};
+pub use connection::HyperTasks;
 pub use error::ListenError;
 pub use framing::{Framing, Trick};
 pub use listener::{Limits, Listener, Manner, Peer};
