@@ -42,7 +42,7 @@ pub(crate) fn alone(
         return Decision::by(Tier::SuperAdmin);
     }
     let Some(known) = known else {
-        return if of_type.unregistered && is_admin {
+        return if of_type.table.unregistered && is_admin {
             Decision::by(Tier::Admin)
         } else {
             Decision::denied(LookedFor::Resource)
@@ -55,7 +55,7 @@ pub(crate) fn alone(
     let granted = needed.and_then(|needed| granted(of_type, subject, needed, known));
     match (granted, needed) {
         (Some((tier, grant)), _) => Decision::granted(tier, grant),
-        (None, _) if of_type.admins && is_admin => Decision::by(Tier::Admin),
+        (None, _) if of_type.table.admins && is_admin => Decision::by(Tier::Admin),
         (None, Some(needed)) => Decision::denied(LookedFor::Grant(needed)),
         (None, None) => Decision::denied(LookedFor::Owner(action)),
     }
@@ -63,7 +63,7 @@ pub(crate) fn alone(
 
 /// Finds the grant that gives a permission: a direct one before one to a group.
 fn granted(rules: &TypeRules, subject: &Subject, needed: Permission, known: &ResourceFacts) -> Option<(Tier, Grant)> {
-    if rules.unset_is_public && !known.is_set && needed == Permission::Read {
+    if rules.table.unset_is_public && !known.is_set && needed == Permission::Read {
         let grant = Grant {
             principal: Principal::Everyone,
             permission: needed,
@@ -72,7 +72,7 @@ fn granted(rules: &TypeRules, subject: &Subject, needed: Permission, known: &Res
     }
     let gives = |grant: &&Grant| {
         grant.permission == needed
-            || rules.write_reads && (grant.permission, needed) == (Permission::Write, Permission::Read)
+            || rules.table.write_reads && (grant.permission, needed) == (Permission::Write, Permission::Read)
     };
     let is_direct = |grant: &&Grant| match &grant.principal {
         Principal::User(id) => *id == subject.id,
@@ -82,7 +82,7 @@ fn granted(rules: &TypeRules, subject: &Subject, needed: Permission, known: &Res
     let is_of_group = |grant: &&Grant| match &grant.principal {
         Principal::Group(id) => {
             subject.groups.binary_search(id).is_ok()
-                || rules.group_owners && subject.groups_owned.binary_search(id).is_ok()
+                || rules.table.group_owners && subject.groups_owned.binary_search(id).is_ok()
         }
         Principal::User(_) | Principal::Everyone => false,
     };

@@ -185,13 +185,10 @@ impl Decider {
         level: Level,
         deadline: Instant,
     ) -> Result<Visible, DecideError> {
-        let reads = [self.read(&self.subject_view, user_id)?, self.views(kind)?.all.clone()];
-        let answered = self.read_all(&reads, level, deadline).await?;
-        let token = answered.token;
-        let Some(subject) = subject_of(&answered.entries[0])? else {
+        let (found, token) = self.facts_of_all(user_id, kind, level, deadline).await?;
+        let Some((subject, facts)) = found else {
             return Ok(Visible { ids: Vec::new(), token });
         };
-        let facts = self.list(kind, &answered.entries[1])?;
         let mut ids: Vec<String> = facts
             .of_type(kind)
             .filter(|(resource, _)| decide(&self.rules, &subject, action, resource, &facts).allowed)
@@ -217,18 +214,32 @@ impl Decider {
         level: Level,
         deadline: Instant,
     ) -> Result<DecidedMany, DecideError> {
-        let reads = [self.read(&self.subject_view, user_id)?, self.views(kind)?.all.clone()];
-        let answered = self.read_all(&reads, level, deadline).await?;
-        let subject = subject_of(&answered.entries[0])?;
-        let facts = self.list(kind, &answered.entries[1])?;
-        let decision = |(action, resource): &(Action, ResourceRef)| match &subject {
-            Some(subject) => decide(&self.rules, subject, *action, resource, &facts),
+        let (found, token) = self.facts_of_all(user_id, kind, level, deadline).await?;
+        let decision = |(action, resource): &(Action, ResourceRef)| match &found {
+            Some((subject, facts)) => decide(&self.rules, subject, *action, resource, facts),
             None => Decision::denied(LookedFor::Subject),
         };
         Ok(DecidedMany {
             decisions: questions.iter().map(decision).collect(),
-            token: answered.token,
+            token,
         })
+    }
+
+    /// A subject, and the facts of all resources of a type, in one state; none where the subject is not known.
+    async fn facts_of_all(
+        &self,
+        user_id: &str,
+        kind: ResourceType,
+        level: Level,
+        deadline: Instant,
+    ) -> Result<(Option<(Subject, Arc<Facts>)>, Token), DecideError> {
+        let reads = [self.read(&self.subject_view, user_id)?, self.views(kind)?.all.clone()];
+        let BatchAnswer { entries, token, .. } = self.read_all(&reads, level, deadline).await?;
+        let found = match subject_of(&entries[0])? {
+            Some(subject) => Some((subject, self.list(kind, &entries[1])?)),
+            None => None,
+        };
+        Ok((found, token))
     }
 
     async fn read_all(&self, reads: &[Read], level: Level, deadline: Instant) -> Result<BatchAnswer, DecideError> {

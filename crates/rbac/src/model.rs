@@ -15,7 +15,7 @@ pub(crate) fn through(
     facts: &Facts,
     decision: Decision,
 ) -> Decision {
-    let are_bases_judged = rules.of(ResourceType::Model).is_some_and(|rules| rules.bases);
+    let are_bases_judged = rules.of(ResourceType::Model).is_some_and(|rules| rules.table.bases);
     let may_borrow = decision.tier != Some(Tier::Admin);
     let mut seen: Vec<&str> = Vec::new();
     let mut hop = resource.clone();

@@ -9,28 +9,17 @@ use crate::{Action, Permission, ResourceType};
 pub struct Rules {
     /// Roles that may do anything at all; the others may nothing, whatever they own.
     pub roles: Vec<String>,
-    /// The role that [`TypeRules::admins`] speaks of.
+    /// The role that [`AccessType::admins`] speaks of.
     pub admin_role: String,
-    types: [Option<TypeRules>; ResourceType::ALL.len()],
+    types: Box<[Option<TypeRules>]>,
 }
 
 /// The rules for one type of resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeRules {
-    /// What a grant must give, by action; `None` where no grant is enough.
-    pub needs: [Option<Permission>; Action::ALL.len()],
-    /// Whether a resource whose access was never set may be read by everybody.
-    pub unset_is_public: bool,
-    /// Whether every admin may do everything.
-    pub admins: bool,
-    /// Whether admins may also use what no row speaks of.
-    pub unregistered: bool,
-    /// Whether a grant of `write` gives `read` too.
-    pub write_reads: bool,
-    /// Whether who owns a group counts as a member of it.
-    pub group_owners: bool,
-    /// Whether what a resource is built on must be readable too.
-    pub bases: bool,
+    /// As the flavour gives them.
+    pub table: AccessType,
+    needs: [Option<Permission>; Action::ALL.len()],
 }
 
 impl Rules {
@@ -43,7 +32,7 @@ impl Rules {
         Self {
             roles: access.roles.clone(),
             admin_role: access.admin_role.clone(),
-            types: ResourceType::ALL.map(rules_of),
+            types: ResourceType::ALL.map(rules_of).into(),
         }
     }
 
@@ -62,16 +51,11 @@ impl TypeRules {
         };
         Self {
             needs: Action::ALL.map(needs),
-            unset_is_public: access.unset_is_public,
-            admins: access.admins,
-            unregistered: access.unregistered,
-            write_reads: access.write_reads,
-            group_owners: access.group_owners,
-            bases: access.bases,
+            table: access.clone(),
         }
     }
 
-    /// What a grant must give for an action.
+    /// What a grant must give for an action; `None` where no grant is enough.
     pub fn needs(&self, action: Action) -> Option<Permission> {
         self.needs[action as usize]
     }

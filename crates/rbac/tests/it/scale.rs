@@ -39,18 +39,13 @@ async fn a_large_house_is_decided_rightly_and_from_memory() {
     let pod = house.pod().await;
     let mut dice = Rng::with_seed(7);
     let users: Vec<String> = (0..200).map(|_| format!("u{}", 2 + dice.usize(..99))).collect();
+    let visible = |user| {
+        let (action, kind) = (Action::Execute, ResourceType::Tool);
+        pod.decider
+            .visible(user, action, kind, Level::FullyConsistent, deadline())
+    };
     for user in &users[..10] {
-        let visible = pod
-            .decider
-            .visible(
-                user,
-                Action::Execute,
-                ResourceType::Tool,
-                Level::FullyConsistent,
-                deadline(),
-            )
-            .await;
-        let mut given = visible.unwrap().ids;
+        let mut given = visible(user).await.unwrap().ids;
         given.sort_unstable();
         let rows = house.admin.query(RIGHT, &[user]).await.unwrap();
         let mut right: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -86,16 +81,7 @@ async fn a_large_house_is_decided_rightly_and_from_memory() {
     );
     let began = Instant::now();
     for user in &users {
-        pod.decider
-            .visible(
-                user,
-                Action::Execute,
-                ResourceType::Tool,
-                Level::FullyConsistent,
-                deadline(),
-            )
-            .await
-            .unwrap();
+        visible(user).await.unwrap();
     }
     println!("a list of 5,000: {:?} on average", began.elapsed() / users.len() as u32);
     // Once warm, nothing is asked of Postgres but leases.
