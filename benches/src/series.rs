@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use crate::load::Outcome;
+
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -120,6 +122,24 @@ impl Series {
             let _ = write!(text, " ({} – {})", unit.show(low), unit.show(high));
         }
         text
+    }
+}
+
+/// One server's rounds.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    pub(crate) rate: Series,
+    pub(crate) p50: Series,
+    pub(crate) p99: Series,
+    pub(crate) busy: Series,
+}
+
+impl Rounds {
+    pub(crate) fn push(&mut self, outcome: Outcome) {
+        self.rate.push(outcome.rate);
+        self.p50.push(outcome.p50);
+        self.p99.push(outcome.p99);
+        self.busy.push(outcome.busy.unwrap_or(f64::NAN));
     }
 }
 

@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::{
     house::{House, process},
-    load::{Load, Outcome},
+    load::Load,
     pinning::{LOAD_CORE, SERVER_CORE},
     raw_hyper::RawHyper,
     report::{Limit, Section, Table},
-    series::{Series, Unit},
+    series::{Rounds, Series, Unit},
 };
 
 const PATH: &str = "/api/v1/chats/";
@@ -27,25 +27,11 @@ const BODY_BYTES: usize = 1_024;
 
 /// What a proxy came to.
 #[derive(Default)]
-struct Rounds {
-    rate: Series,
-    p50: Series,
-    p99: Series,
-    busy: Series,
-    lone_p50: Series,
+struct Proxy {
+    many: Rounds,
+    one: Rounds,
     /// What one connection waits longer than without a proxy, in the same round.
     added: Series,
-}
-
-impl Rounds {
-    fn push(&mut self, many: Outcome, one: Outcome, direct: Outcome) {
-        self.rate.push(many.rate);
-        self.p50.push(many.p50);
-        self.p99.push(many.p99);
-        self.busy.push(many.busy.unwrap_or(f64::NAN));
-        self.lone_p50.push(one.p50);
-        self.added.push(one.p50 - direct.p50);
-    }
 }
 
 pub(super) async fn measure(house: &House) -> Result<Section> {
@@ -82,17 +68,19 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
         connections,
         milliseconds: house.pick(1_500, 700),
     };
-    let (mut door, mut beside, mut direct) = (Rounds::default(), Rounds::default(), Series::default());
+    let (mut door, mut beside, mut direct) = (Proxy::default(), Proxy::default(), Series::default());
     for _ in 0..house.pick(9, 3) {
         let none = house.load(&load(upstream.port(), upstream.process(), 1)).await?;
         direct.push(none.p50);
-        for (rounds, port, process) in [
+        for (proxy, port, process) in [
             (&mut beside, nginx.port(), nginx_process),
             (&mut door, door_port, process(&sidecar)),
         ] {
             let many = house.load(&load(port, process, CONNECTIONS)).await?;
             let one = house.load(&load(port, process, 1)).await?;
-            rounds.push(many, one, none);
+            proxy.added.push(one.p50 - none.p50);
+            proxy.many.push(many);
+            proxy.one.push(one);
         }
     }
 
@@ -101,22 +89,22 @@ pub(super) async fn measure(house: &House) -> Result<Section> {
         "`GET {PATH}` with a session, {BODY_BYTES} bytes of answer from raw hyper on the core of loads. The door verifies the session, \
          judges it\nby the cache under a lease of {LEASE_MS} ms, and passes on; nginx, one process with kept connections, passes on. \
          {} rounds; at {CONNECTIONS} connections\nthe door used {} of a core, nginx {}.",
-        door.rate.rounds(),
-        door.busy.show(Unit::Percent),
-        beside.busy.show(Unit::Percent),
+        door.many.rate.rounds(),
+        door.many.busy.show(Unit::Percent),
+        beside.many.busy.show(Unit::Percent),
     ));
     let table = |what: &str, unit, of: fn(&Rounds) -> &Series| {
-        Table::new(what, unit, "nginx", of(&beside)).line("the door", of(&door))
+        Table::new(what, unit, "nginx", of(&beside.many)).line("the door", of(&door.many))
     };
     section.table(table("answers", Unit::PerSecond, |rounds| &rounds.rate));
     section.table(table("p50 at that rate", Unit::Seconds, |rounds| &rounds.p50));
     section.table(table("p99 at that rate", Unit::Seconds, |rounds| &rounds.p99));
     section.table(
         Table::new("p50 of one connection", Unit::Seconds, "no proxy", &direct)
-            .line("nginx", &beside.lone_p50)
-            .line("the door", &door.lone_p50),
+            .line("nginx", &beside.one.p50)
+            .line("the door", &door.one.p50),
     );
-    let ratio = door.rate.over(&beside.rate);
+    let ratio = door.many.rate.over(&beside.many.rate);
     section.goal(
         "The door: throughput beside nginx",
         Unit::Times,

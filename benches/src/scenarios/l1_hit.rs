@@ -7,11 +7,11 @@ use anyhow::Result;
 use super::must_come_from;
 use crate::{
     house::{House, process},
-    load::{Load, Outcome},
+    load::Load,
     pinning::LOAD_CORE,
     raw_hyper::RawHyper,
     report::{Limit, Section, Table},
-    series::{Series, Unit},
+    series::{Rounds, Series, Unit},
 };
 
 const PATH: &str = "/v1/users/u7";
@@ -22,24 +22,6 @@ const USERS: u32 = 1_000;
 
 /// A server under full load uses this share of its core, or the machine is busy with something else.
 const BUSY_AT_LEAST: f64 = 0.75;
-
-/// One server's rounds.
-#[derive(Default)]
-struct Rounds {
-    rate: Series,
-    p50: Series,
-    p99: Series,
-    busy: Series,
-}
-
-impl Rounds {
-    fn push(&mut self, outcome: Outcome) {
-        self.rate.push(outcome.rate);
-        self.p50.push(outcome.p50);
-        self.p99.push(outcome.p99);
-        self.busy.push(outcome.busy.unwrap_or(f64::NAN));
-    }
-}
 
 pub(super) async fn measure(house: &House) -> Result<Section> {
     let database = house.database(USERS, LEASE_MS).await?;
