@@ -71,6 +71,14 @@ impl Door {
         Ok(stream)
     }
 
+    /// A connection on which a stream of events has begun.
+    async fn streaming(&self) -> Result<TcpStream> {
+        let mut stream = self.connect().await?;
+        stream.write_all(b"GET /api/stream HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+        read_until(&mut stream, "data: 0").await?;
+        Ok(stream)
+    }
+
     /// The value of a metric's line, by its name with labels.
     async fn counted(&self, line: &str) -> Result<usize> {
         let metrics = self.sidecar().metrics().await?;

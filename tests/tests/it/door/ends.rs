@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::net::TcpStream;
 
 use super::{Door, read_until};
 use crate::{contract::expect_problem, house::until};
@@ -28,12 +28,7 @@ async fn an_application_that_is_away_or_silent_is_named() {
 async fn an_open_stream_comes_to_its_end_while_the_door_closes() {
     let door = Door::open().await.unwrap();
     let sidecar = door.sidecar();
-    let mut stream = door.connect().await.unwrap();
-    stream
-        .write_all(b"GET /api/stream HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await
-        .unwrap();
-    read_until(&mut stream, "data: 0").await.unwrap();
+    let mut stream = door.streaming().await.unwrap();
     let mut kept = door.client();
     assert_eq!(kept.get("/").await.unwrap().status, 200);
     sidecar.ask_to_end().unwrap();
