@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     IdentityError, IdentityStartError, api_keys,
-    sessions::{Revocations, SessionCheck, Sessions, verifier},
+    sessions::{Revocations, SessionCheck, Sessions, signed},
 };
 
 /// Begins every API key of the application; whatever begins otherwise is a session token.
@@ -93,13 +93,13 @@ impl Identity {
         let sessions = match parts.router.flavour().session.clone() {
             Some(rules) => {
                 let (secret, file) = (parts.session_secret.as_ref(), parts.session_secret_file.as_ref());
-                let verifier = verifier(&rules.algorithm, secret, file, tasks)?;
+                let secret = signed(&rules.algorithm, secret, file, tasks)?;
                 let is_revocable = rules.revocation && parts.session_revocation_checked;
                 let revocations = is_revocable.then_some(Revocations {
                     redis: parts.redis,
                     key_prefix: parts.app_key_prefix,
                 });
-                Some(Sessions::new(rules, verifier, revocations, parts.clock))
+                Some(Sessions::new(rules, secret, revocations, parts.clock))
             }
             None => None,
         };
@@ -124,14 +124,14 @@ impl Identity {
                 return Err(IdentityError::NoApiKey);
             }
             let holder: KeyHolder = serde_json::from_slice(&answer.entry.body).map_err(mend)?;
-            return caller(&holder.user, Credential::ApiKey);
+            return Caller::parse(&holder.user, Credential::ApiKey);
         }
         let check = self.session(credential)?;
         let (answer, ()) = futures_util::try_join!(self.read(check.read(), deadline), check.check_revocations())?;
         if !answer.entry.is_found {
             return Err(IdentityError::NoSession);
         }
-        caller(&check.user_of(&answer.entry)?, Credential::Session)
+        check.caller_of(&answer.entry)
     }
 
     /// Begins to judge a session token.
@@ -166,14 +166,16 @@ impl Identity {
     }
 }
 
-fn caller(user: &RawValue, credential: Credential) -> Result<Caller, IdentityError> {
-    let user: User = serde_json::from_str(user.get()).map_err(mend)?;
-    Ok(Caller {
-        user_id: user.id,
-        role: user.role,
-        email: user.email,
-        credential,
-    })
+impl Caller {
+    pub(crate) fn parse(user: &RawValue, credential: Credential) -> Result<Self, IdentityError> {
+        let user: User = serde_json::from_str(user.get()).map_err(mend)?;
+        Ok(Self {
+            user_id: user.id,
+            role: user.role,
+            email: user.email,
+            credential,
+        })
+    }
 }
 
 fn mend(error: serde_json::Error) -> IdentityError {

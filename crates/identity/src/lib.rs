@@ -13,4 +13,4 @@ mod sessions;
 pub use api_keys::{API_KEY_CHARS_MAX, API_KEY_VIEW};
 pub use error::{IdentityError, IdentityStartError};
 pub use identity::{Caller, Credential, Identity, IdentityParts};
-pub use sessions::{SessionCheck, TOKEN_BYTES_MAX};
+pub use sessions::{SessionCheck, TOKEN_BYTES_MAX, nobodys_token};

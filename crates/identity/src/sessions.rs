@@ -4,6 +4,7 @@
 //! What can't be known is not accepted. Why a token is refused is nobody's business, so every refusal looks the same.
 
 mod claims;
+mod remembered;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,8 +16,9 @@ use neverstale_settings::Secret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{IdentityError, IdentityStartError};
-use claims::{Claims, Mfa, Verifier};
+use crate::{Caller, Credential, IdentityError, IdentityStartError};
+use claims::{Mfa, Verifier};
+use remembered::{Remembered, Session};
 
 /// Longer tokens are refused.
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -31,10 +33,16 @@ const NO_SECRET: &str = "sessions can't be verified: api.session_secret is not s
 pub(crate) struct Sessions {
     rules: SessionRules,
     /// None while no secret is set: sessions can't be judged then.
-    verifier: Option<Watched<Verifier>>,
+    secret: Option<Watched<Signed>>,
     /// None where the application's revocations need not be asked for.
     revocations: Option<Revocations>,
     clock: Clock,
+}
+
+/// What is signed with one secret.
+pub(crate) struct Signed {
+    verifier: Verifier,
+    remembered: Remembered,
 }
 
 /// Where the application keeps what it has revoked.
@@ -48,8 +56,7 @@ pub(crate) struct Revocations {
 /// A token whose signature and times are right, and what must still be found out about it.
 pub struct SessionCheck<'i> {
     sessions: &'i Sessions,
-    claims: Claims,
-    read: Read,
+    session: Arc<Session>,
 }
 
 /// What the flavour's view tells of an account.
@@ -66,13 +73,13 @@ struct Account {
 impl Sessions {
     pub(crate) fn new(
         rules: SessionRules,
-        verifier: Option<Watched<Verifier>>,
+        secret: Option<Watched<Signed>>,
         revocations: Option<Revocations>,
         clock: Clock,
     ) -> Self {
         Self {
             rules,
-            verifier,
+            secret,
             revocations,
             clock,
         }
@@ -80,32 +87,45 @@ impl Sessions {
 
     /// Checks what a token says of itself.
     pub(crate) fn check(&self, token: &str, router: &Router) -> Result<SessionCheck<'_>, IdentityError> {
-        let verifier = self.verifier.as_ref().ok_or(IdentityError::Unavailable(NO_SECRET))?;
+        let secret = self.secret.as_ref().ok_or(IdentityError::Unavailable(NO_SECRET))?;
         if token.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return Err(IdentityError::NoSession);
         }
-        let claims = verifier
-            .load()
-            .verify(token, &self.rules)
-            .filter(|claims| claims.are_timely(self.clock.wall_ms()));
-        let claims = claims.ok_or(IdentityError::NoSession)?;
+        let signed = secret.load();
+        let session = match signed.remembered.get(token) {
+            Some(session) => session,
+            None => {
+                let session = Arc::new(self.verify(&signed.verifier, token, router)?);
+                signed.remembered.add(token, Arc::clone(&session));
+                session
+            }
+        };
+        if !session.claims.are_timely(self.clock.wall_ms()) {
+            return Err(IdentityError::NoSession);
+        }
+        Ok(SessionCheck {
+            sessions: self,
+            session,
+        })
+    }
+
+    /// Finds out what never changes about a token.
+    fn verify(&self, verifier: &Verifier, token: &str, router: &Router) -> Result<Session, IdentityError> {
+        let claims = verifier.verify(token, &self.rules).ok_or(IdentityError::NoSession)?;
         let id = &claims.user_id;
         if id.len() > ID_BYTES_MAX || id.contains('\0') {
             return Err(IdentityError::NoSession);
         }
         let read = router.read_of(&self.rules.view, &format!("sessions:{id}"), &[id]);
-        Ok(SessionCheck {
-            sessions: self,
-            read: read.ok_or(IdentityError::NotInThisSchema)?,
-            claims,
-        })
+        let read = read.ok_or(IdentityError::NotInThisSchema)?;
+        Ok(Session::new(claims, read))
     }
 }
 
 impl SessionCheck<'_> {
     /// What must be read about the account.
     pub fn read(&self) -> &Read {
-        &self.read
+        &self.session.read
     }
 
     /// Asks the application's Redis; nothing is remembered, because nothing would tell us of a change.
@@ -130,19 +150,19 @@ impl SessionCheck<'_> {
             .ok_or(IdentityError::Unavailable(REDIS_MISSING))?;
         let prefix = &revocations.key_prefix;
         let of_token = async {
-            match &self.claims.token_id {
+            match &self.session.claims.token_id {
                 Some(token_id) => redis.get(&format!("{prefix}:auth:token:{token_id}:revoked")).await,
                 None => KeyAnswer::Absent,
             }
         };
         let of_user = async {
-            let user_id = &self.claims.user_id;
+            let user_id = &self.session.claims.user_id;
             redis.get(&format!("{prefix}:auth:user:{user_id}:revoked_at")).await
         };
         match futures_util::join!(of_token, of_user) {
             (KeyAnswer::Value(_), _) => Err(IdentityError::NoSession),
             (KeyAnswer::Absent, KeyAnswer::Absent) => Ok(()),
-            (KeyAnswer::Absent, KeyAnswer::Value(revoked_at)) => match self.claims.is_revoked_by(&revoked_at) {
+            (KeyAnswer::Absent, KeyAnswer::Value(revoked_at)) => match self.session.claims.is_revoked_by(&revoked_at) {
                 Some(false) => Ok(()),
                 Some(true) => Err(IdentityError::NoSession),
                 None => Err(IdentityError::Unavailable(REDIS_SILENT)),
@@ -168,8 +188,21 @@ impl SessionCheck<'_> {
         })
     }
 
-    pub(crate) fn user_of(&self, entry: &Entry) -> Result<Box<RawValue>, IdentityError> {
-        let (rules, claims) = (&self.sessions.rules, &self.claims);
+    /// Gives who it is by what was read about the account.
+    ///
+    /// # Errors
+    /// As [`SessionCheck::judge`].
+    pub(crate) fn caller_of(&self, entry: &Arc<Entry>) -> Result<Caller, IdentityError> {
+        if let Some(caller) = self.session.caller_by(entry) {
+            return Ok(caller);
+        }
+        let caller = Caller::parse(&self.user_of(entry)?, Credential::Session)?;
+        self.session.remember(entry, &caller);
+        Ok(caller)
+    }
+
+    fn user_of(&self, entry: &Entry) -> Result<Box<RawValue>, IdentityError> {
+        let (rules, claims) = (&self.sessions.rules, &self.session.claims);
         let account: Account = serde_json::from_slice(&entry.body).map_err(|error| {
             tracing::error!(view = rules.view, %error, "the session view does not give user, active and session_stamp: mend the flavour");
             IdentityError::Flavour
@@ -184,13 +217,27 @@ impl SessionCheck<'_> {
     }
 }
 
+impl Signed {
+    fn new(secret: &[u8], algorithm: &str) -> Option<Self> {
+        let verifier = Verifier::new(secret, algorithm)?;
+        let remembered = Remembered::default();
+        Some(Self { verifier, remembered })
+    }
+}
+
+/// Signs a session of nobody, for a minute: whether the application takes it for signed shows whether it has the same secret.
+/// None for an algorithm that does not sign with a shared secret.
+pub fn nobodys_token(secret: &[u8], rules: &SessionRules, wall_ms: i64) -> Option<String> {
+    claims::sign(secret, rules, wall_ms / 1_000)
+}
+
 /// Makes what checks signatures, from the one of the two settings that is set; none without either.
-pub(crate) fn verifier(
+pub(crate) fn signed(
     algorithm: &str,
     secret: Option<&Secret>,
     file: Option<&PathBuf>,
     tasks: &Tasks,
-) -> Result<Option<Watched<Verifier>>, IdentityStartError> {
+) -> Result<Option<Watched<Signed>>, IdentityStartError> {
     let unusable = || IdentityStartError::Algorithm(algorithm.to_owned());
     Verifier::new(b"", algorithm).ok_or_else(unusable)?;
     match (secret, file) {
@@ -198,19 +245,19 @@ pub(crate) fn verifier(
             "set api.session_secret or api.session_secret_file, not both",
         )),
         (Some(secret), None) => {
-            let verifier = Verifier::new(secret.expose().as_bytes(), algorithm).ok_or_else(unusable)?;
-            Ok(Some(Watched::fixed(verifier)))
+            let signed = Signed::new(secret.expose().as_bytes(), algorithm).ok_or_else(unusable)?;
+            Ok(Some(Watched::fixed(signed)))
         }
         (None, Some(file)) => {
             let algorithm = algorithm.to_owned();
             let parse = move |contents: &[Vec<u8>]| {
                 let secret = contents[0].trim_ascii();
-                let verifier = if secret.is_empty() {
+                let signed = if secret.is_empty() {
                     None
                 } else {
-                    Verifier::new(secret, &algorithm)
+                    Signed::new(secret, &algorithm)
                 };
-                verifier.ok_or_else(|| "it is empty".to_owned())
+                signed.ok_or_else(|| "it is empty".to_owned())
             };
             let watched = Watched::start("identity.session_secret", vec![file.clone()], parse, tasks)?;
             Ok(Some(watched))

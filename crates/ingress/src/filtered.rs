@@ -5,14 +5,38 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use neverstale_cache::etag_of;
 use neverstale_identity::Caller;
 use neverstale_wire::{Problem, ProblemKind};
 use tokio::time::Instant;
 
-use crate::guard::{Guard, ListFilter, Refusal};
+use crate::{
+    guard::{ListFilter, Refusal},
+    shared::Shared,
+    upstream::Answer,
+    whole::NotWhole,
+};
+
+/// Why an answer does not reach the caller.
+#[derive(Debug)]
+pub(crate) enum NotFiltered {
+    /// It can't be read whole.
+    NotWhole(NotWhole),
+    /// It can't be told what of it may be seen.
+    Refused(Refusal),
+}
+
+impl From<NotWhole> for NotFiltered {
+    fn from(why: NotWhole) -> Self {
+        Self::NotWhole(why)
+    }
+}
+
+impl From<Refusal> for NotFiltered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 /// What must not go on with a request whose answer is filtered, because it is about bytes that the caller never sees. Gives
 /// back the caller's condition.
@@ -33,34 +57,24 @@ pub(crate) fn prepare(headers: &mut HeaderMap) -> Option<HeaderValue> {
 
 /// Filters an answer. One that is not 200 carries no list and stays as it is.
 pub(crate) async fn filter(
-    guard: &Guard,
+    shared: &Shared,
     caller: Option<&Caller>,
     rule: &ListFilter,
-    response: Response<Incoming>,
+    response: Response<Answer>,
     condition: Option<HeaderValue>,
-    bytes_max: u64,
-    deadline: Instant,
-) -> Result<Response<Bytes>, Refusal> {
+) -> Result<Response<Bytes>, NotFiltered> {
     let (mut head, body) = response.into_parts();
-    let too_large = |_| {
-        Refusal::problem(&Problem::new(
-            ProblemKind::BadGateway,
-            "an answer that must be filtered can't be read whole",
-        ))
-    };
-    let body = Limited::new(body, bytes_max as usize)
-        .collect()
-        .await
-        .map_err(too_large)?
-        .to_bytes();
+    let whole = shared.room.hold(body).await.map_err(|unheld| unheld.why)?;
     if head.status != StatusCode::OK {
-        return Ok(Response::from_parts(head, body));
+        return Ok(Response::from_parts(head, whole.bytes));
     }
     if head.headers.contains_key(header::CONTENT_ENCODING) {
         let detail = "an answer that must be filtered came encoded";
-        return Err(Refusal::problem(&Problem::new(ProblemKind::BadGateway, detail)));
+        return Err(Refusal::problem(&Problem::new(ProblemKind::BadGateway, detail)).into());
     }
-    let body = guard.filter(caller, rule, body, deadline).await?;
+    // The time of the decision begins when there is something to decide about.
+    let deadline = Instant::now() + shared.rules.decision;
+    let body = shared.guard.filter(caller, rule, whole.bytes, deadline).await?;
     let etag = etag_of(&body);
     let is_known = condition.is_some_and(|condition| is_named(&condition, &etag));
     for name in [header::LAST_MODIFIED, header::ACCEPT_RANGES] {

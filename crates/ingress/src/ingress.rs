@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use neverstale_identity::Identity;
+use neverstale_guard::callers::Callers;
 use neverstale_lifecycle::{CancellationToken, Tasks};
 use neverstale_listener::{Activity, Limits, Listener, Manner, Peer, ServerTls};
 use neverstale_telemetry::{Listener as Label, Metrics};
@@ -12,7 +12,8 @@ use crate::{
     guard::Guard,
     service::DoorService,
     shared::{Rules, Shared},
-    upstream::Upstream,
+    upstream::{self, Upstream},
+    whole::Room,
 };
 
 /// While draining, a connection that is quiet for so long is closed.
@@ -20,10 +21,10 @@ const DRAIN_QUIET: Duration = Duration::from_secs(1);
 
 /// Everything that the door is made of.
 pub struct IngressParts {
-    /// Knows callers.
-    pub identity: Arc<Identity>,
+    /// Finds out who asks.
+    pub callers: Arc<Callers>,
     /// Decides.
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
     /// The section `ingress`.
     pub settings: IngressSettings,
     /// Where the numbers go.
@@ -63,10 +64,7 @@ impl Ingress {
             return Ok(None);
         };
         let rules = Rules::read(settings)?;
-        let upstream = Upstream::new(settings, tasks).map_err(|reason| IngressError::Setting {
-            setting: "ingress.upstream",
-            reason,
-        })?;
+        let upstream = Upstream::new(settings, tasks).map_err(upstream::wrong)?;
         let (cert, key) = (settings.tls_cert_file.as_ref(), settings.tls_key_file.as_ref());
         let tls = ServerTls::where_named("ingress.certificate", cert, key, tasks)?;
         let limits = Limits {
@@ -85,12 +83,13 @@ impl Ingress {
         );
         let shared = Arc::new(Shared {
             guard: parts.guard,
-            identity: parts.identity,
+            callers: parts.callers,
             upstream,
             metrics: parts.metrics,
             tasks: tasks.clone(),
             clients: Arc::default(),
             rules,
+            room: Room::new(&parts.settings),
             is_draining: listener.is_draining(),
             drain: listener.drain_begun(),
         });

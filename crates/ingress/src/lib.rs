@@ -1,7 +1,6 @@
 //! Stands in front of the application as a streaming reverse proxy that knows who asks, and decides before anything is passed on.
 //!
-//! A request is understood (`framing`, `path`), its caller is found out (`identity`), it is judged (`guard`), and what is left
-//! of it is passed on unchanged (`outgoing`, `upstream`), piece by piece. Nothing is kept, and nothing is decided elsewhere.
+//! A request is understood, its caller is found out and it is judged elsewhere (`crates/guard`, `crates/identity`); what is left of it is passed on unchanged (`outgoing`, `upstream`), piece by piece. Nothing is kept, and nothing is decided elsewhere.
 
 mod error;
 mod settings;
@@ -10,25 +9,18 @@ mod ingress;
 mod service;
 mod shared;
 
-pub mod credentials;
-pub mod path;
-mod screen;
-
-pub mod guard;
-
 mod clients;
-mod networks;
 mod outgoing;
-mod trace;
 
 mod filtered;
 mod streams;
 mod tunnel;
 mod upstream;
-
-mod answer;
+mod whole;
 
 pub use error::IngressError;
-pub use guard::GuardSettings;
 pub use ingress::{Ingress, IngressHandle, IngressParts};
+pub use networks::Networks;
 pub use settings::IngressSettings;
+
+use neverstale_guard::{guard, networks, path, screen, trace};

@@ -11,28 +11,14 @@ use http::{
     request::Parts,
 };
 
+use neverstale_guard::identity_headers::{
+    FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, is_spoken_for,
+};
+
 use crate::{
     screen,
     trace::{self, TRACEPARENT, TRACESTATE, X_REQUEST_ID},
 };
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-/// What nobody but a trusted proxy may say about where a request came from.
-static FORWARDED: [HeaderName; 7] = [
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-    X_FORWARDED_PORT,
-    X_FORWARDED_PREFIX,
-    X_REAL_IP,
-    header::FORWARDED,
-];
 
 /// What ends at every hop, whether `Connection` names it or not.
 static OF_THE_HOP: [HeaderName; 7] = [
@@ -82,21 +68,30 @@ pub(crate) fn request_headers(
     identity_headers: &[HeaderName],
     is_websocket: bool,
 ) -> Dropped {
-    let mut dropped = Dropped::default();
     let came = std::mem::take(&mut head.headers);
     let named: Vec<HeaderName> = named_by_connection(&came);
-    let mut headers = HeaderMap::with_capacity(came.len() + 8);
-    let mut last = None;
-    for (name, value) in came {
-        let name = name.or_else(|| last.take()).expect("a map gives a name first");
-        let ends_here = OF_THE_HOP.contains(&name) || named.contains(&name) || name == header::EXPECT;
-        if !ends_here && !origin.is_trusted && is_spoken_for(&name, identity_headers) {
-            dropped.identity_headers += 1;
-        } else if !ends_here && (origin.is_trusted || !FORWARDED.contains(&name)) {
-            pass(&mut headers, &name, value);
+    let ends_here = |name: &HeaderName| OF_THE_HOP.contains(name) || named.contains(name) || *name == header::EXPECT;
+    let is_spoofed = |name: &HeaderName| !origin.is_trusted && is_spoken_for(name, identity_headers);
+    let is_taken_over = |name: &HeaderName| origin.is_trusted || !FORWARDED.contains(name);
+    let mut dropped = Dropped::default();
+    let stays = |name: &HeaderName| !ends_here(name) && !is_spoofed(name) && is_taken_over(name);
+    let has_several_cookies = came.get_all(header::COOKIE).iter().nth(1).is_some();
+    let mut headers = if !has_several_cookies && came.keys().all(stays) {
+        came
+    } else {
+        let mut headers = HeaderMap::with_capacity(came.len() + 8);
+        let mut last = None;
+        for (name, value) in came {
+            let name = name.or_else(|| last.take()).expect("a map gives a name first");
+            if !ends_here(&name) && is_spoofed(&name) {
+                dropped.identity_headers += 1;
+            } else if stays(&name) {
+                pass(&mut headers, &name, value);
+            }
+            last = Some(name);
         }
-        last = Some(name);
-    }
+        headers
+    };
     say_from_where(&mut headers, head, origin);
     give_names(&mut headers);
     if is_websocket {
@@ -148,16 +143,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Says whether a header names a user. An underscore is taken for a hyphen, as servers do that make variables of headers.
-fn is_spoken_for(name: &HeaderName, identity_headers: &[HeaderName]) -> bool {
-    identity_headers.contains(name)
-        || (name.as_str().contains('_') && {
-            let spelled = name.as_str().replace('_', "-");
-            identity_headers.iter().any(|header| header.as_str() == spelled)
-                || FORWARDED.iter().any(|header| header.as_str() == spelled)
-        })
-}
-
 fn say_from_where(headers: &mut HeaderMap, head: &Parts, origin: Origin) {
     if head.version >= Version::HTTP_2
         && let Some(authority) = head.uri.authority()
@@ -171,8 +156,9 @@ fn say_from_where(headers: &mut HeaderMap, head: &Parts, origin: Origin) {
             .get_all(X_FORWARDED_FOR)
             .iter()
             .filter_map(|value| value.to_str().ok());
-        let list: Vec<&str> = before.chain([address.as_str()]).collect();
-        if let Ok(list) = HeaderValue::from_str(&list.join(", ")) {
+        let mut list = before.fold(String::new(), |list, address| list + address + ", ");
+        list += &address;
+        if let Ok(list) = HeaderValue::try_from(list) {
             headers.insert(X_FORWARDED_FOR, list);
         }
     }
@@ -198,7 +184,7 @@ fn give_names(headers: &mut HeaderMap) {
         headers.remove(TRACESTATE);
     }
     if !is_named {
-        let id = HeaderValue::from_str(&id).expect("hexadecimal digits are a header value");
+        let id = HeaderValue::try_from(id).expect("hexadecimal digits are a header value");
         headers.insert(X_REQUEST_ID, id);
     }
 }

@@ -8,19 +8,17 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{body::Incoming, service::Service, upgrade::OnUpgrade};
-use neverstale_identity::{Caller, Credential};
+use neverstale_guard::{callers::Asker, refused::Refused};
 use neverstale_listener::{Activity, InFlight, Peer};
-use neverstale_telemetry::{CallerKind, DoorRefusal, Listener as Label, PassOutcome, StatusClass};
+use neverstale_telemetry::{DoorRefusal, Listener as Label, PassOutcome, StatusClass};
 use neverstale_wire::ProblemKind;
 use tokio::time::Instant;
 
 use crate::{
     clients::Place,
-    credentials, filtered,
+    filtered,
     guard::{ListFilter, Verdict},
     outgoing,
     path::RoutePath,
@@ -28,8 +26,9 @@ use crate::{
     shared::{Shared, address},
     streams::{Download, Progress, Upload},
     tunnel,
+    upstream::{Answer, Use},
+    whole::{Taken, Unheld, Whole},
 };
-use refused::Refused;
 
 /// Serves the requests of one connection.
 #[derive(Clone)]
@@ -49,27 +48,16 @@ enum Standing {
     TooMany,
 }
 
-/// Who asks, as far as it was asked.
-enum Asker {
-    /// Nothing is shown, or it does not matter here.
-    Nobody,
-    /// Something is shown that is worth nothing.
-    Pretender,
-    Known {
-        caller: Caller,
-        /// Something else is shown too, and was not judged.
-        shows_others: bool,
-    },
-}
-
 /// A request that was judged.
 struct Judged {
     asker: Asker,
     upload: Upload,
-    progress: Arc<Progress>,
+    progress: Progress,
     /// A body in the place of the caller's own.
     replaced_length: Option<usize>,
     filter: Option<ListFilter>,
+    /// What a body that was read whole takes of the room until it is on its way.
+    taken: Taken,
 }
 
 type Answered = Result<Response<Download>, Infallible>;
@@ -106,7 +94,7 @@ impl Service<Request<Incoming>> for DoorService {
             let shared = Arc::clone(&door.shared);
             let mut response = match door.answer(request, in_flight).await {
                 Ok(response) => response,
-                Err(refused) => refused.into_response(&shared.metrics),
+                Err(refused) => refused::response(refused, &shared.metrics),
             };
             let class = StatusClass::of(response.status().as_u16());
             shared.metrics.http_requests_total[Label::Ingress][class].inc();
@@ -146,13 +134,16 @@ impl DoorService {
             progress,
             replaced_length,
             filter,
-        } = self.judge(&head, &path, body).await?;
+            taken,
+        } = self.judge(&head, &path, body, arrived).await?;
 
         let origin = shared.rules.origin(self.peer);
-        let dropped = outgoing::request_headers(&mut head, origin, &shared.rules.identity_headers, is_websocket);
+        let dropped = outgoing::request_headers(&mut head, origin, &shared.callers.identity_headers, is_websocket);
         let dropped_total = &shared.metrics.ingress_identity_headers_dropped_total;
         dropped_total.inc_by(dropped.identity_headers as u64);
-        asker.show(&mut head.headers, &shared.rules.api_key_header);
+        if !shared.guard.observes() {
+            asker.show(&mut head.headers, &shared.callers.api_key_header);
+        }
         if let Some(length) = replaced_length {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -161,10 +152,13 @@ impl DoorService {
         let passed_on = Instant::now();
         let own = passed_on.duration_since(arrived).as_secs_f64();
         shared.metrics.ingress_own_seconds.observe(own);
-        let passing = shared.upstream.pass(Request::from_parts(head, upload), &progress);
+        let of = if is_websocket { Use::Upgrade } else { Use::Once };
+        let request = Request::from_parts(head, upload);
+        let passing = shared.upstream.pass(request, &progress, of, passed_on);
         let response = passing
             .await
             .inspect_err(|error| refused::count(error, &shared.metrics))?;
+        drop(taken);
         shared.metrics.ingress_passes_total[PassOutcome::Answered].inc();
         let first_byte = passed_on.elapsed().as_secs_f64();
         shared.metrics.ingress_first_byte_seconds.observe(first_byte);
@@ -175,9 +169,7 @@ impl DoorService {
         let Some(filter) = filter else {
             return Ok(self.stream(response, in_flight));
         };
-        let (caller, deadline) = (asker.known(), self.deadline());
-        let bytes_max = shared.rules.judged_bytes_max;
-        let filtering = filtered::filter(&shared.guard, caller, &filter, response, condition, bytes_max, deadline);
+        let filtering = filtered::filter(shared, asker.known(), &filter, response, condition);
         let mut response = Box::pin(filtering).await?;
         outgoing::response_headers(response.headers_mut(), false);
         Ok(response.map(Download::from))
@@ -185,31 +177,43 @@ impl DoorService {
 
     /// A body that says by itself that it is too large is refused before it is sent.
     fn check_length(&self, head: &Parts) -> Result<(), Refused> {
-        let announced = head.headers.get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > self.shared.rules.body_bytes_max) {
+        if screen::announced_bytes(head).is_some_and(|bytes| bytes > self.shared.rules.body_bytes_max) {
             return Err(Refused::too_large());
         }
         Ok(())
     }
 
     /// Finds out who asks, and what is to become of the request.
-    async fn judge(&self, head: &Parts, path: &RoutePath, body: Incoming) -> Result<Judged, Refused> {
+    async fn judge(&self, head: &Parts, path: &RoutePath, body: Incoming, arrived: Instant) -> Result<Judged, Refused> {
+        let deadline = arrived + self.shared.rules.decision;
         let (guard, rules) = (&self.shared.guard, &self.shared.rules);
-        let asker = if guard.needs_caller(&head.method, path) {
-            self.asker(head, path).await?
-        } else {
-            Asker::Nobody
-        };
+        let asker = self.shared.callers.find(guard, head, path, deadline).await?;
         let caller = asker.known();
-        let mut verdict = guard.judge(caller, head, path, self.deadline()).await;
+        let mut verdict = match asker {
+            Asker::Unknown => Verdict::Pass,
+            _ => guard.judge(caller, head, path, deadline).await,
+        };
         let (mut upload, mut progress) = Upload::of(body, rules.body_bytes_max, rules.idle);
+        let mut taken = Taken::default();
         if let Verdict::NeedsBody(rule) = &verdict {
-            let whole = Box::pin(self.whole(upload)).await?;
-            verdict = guard
-                .judge_body(caller, head, path, rule, &whole, self.deadline())
-                .await;
-            (upload, progress) = Upload::finished(whole);
+            match Box::pin(self.shared.room.hold(upload)).await {
+                Ok(Whole { bytes, taken: room }) => {
+                    // Its time begins when there is something to judge.
+                    let deadline = Instant::now() + rules.decision;
+                    let judging = guard.judge_body(caller, head, path, rule, &bytes, deadline);
+                    verdict = judging.await;
+                    (upload, progress) = Upload::finished(bytes);
+                    taken = room;
+                }
+                Err(Unheld { why, begun, rest }) => {
+                    if why.is_broken() || !guard.passes_unjudged(caller, head, path) {
+                        return Err(why.into());
+                    }
+                    verdict = Verdict::Pass;
+                    upload = rest.with_first(begun.bytes);
+                    taken = begun.taken;
+                }
+            }
         }
         let (mut replaced_length, mut filter) = (None, None);
         match verdict {
@@ -229,47 +233,12 @@ impl DoorService {
             progress,
             replaced_length,
             filter,
+            taken,
         })
     }
 
-    async fn asker(&self, head: &Parts, path: &RoutePath) -> Result<Asker, Refused> {
-        let (rules, callers) = (&self.shared.rules, &self.shared.metrics.ingress_callers_total);
-        let shown = credentials::shown(&head.headers, &rules.api_key_header)?;
-        let is_foreign = |prefix: &String| path.is_below_any(&[prefix]);
-        let Some(shown) = shown.filter(|_| !rules.foreign_credentials.iter().any(is_foreign)) else {
-            callers[CallerKind::Nobody].inc();
-            return Ok(Asker::Nobody);
-        };
-        match self.shared.identity.of_bearer(&shown, self.deadline()).await {
-            Ok(caller) => {
-                callers[match caller.credential {
-                    Credential::Session => CallerKind::Session,
-                    Credential::ApiKey => CallerKind::ApiKey,
-                }]
-                .inc();
-                let shows_others = credentials::holds_others(&head.headers, &rules.api_key_header, &shown);
-                Ok(Asker::Known { caller, shows_others })
-            }
-            Err(error) if error.is_refusal() => {
-                callers[CallerKind::Pretender].inc();
-                Ok(Asker::Pretender)
-            }
-            Err(error) => {
-                callers[CallerKind::Unknown].inc();
-                tracing::debug!(%error, "who asks can't be found out");
-                Err(Refused::undecided("who asks can't be found out now"))
-            }
-        }
-    }
-
-    /// Reads a body whole, because it is judged.
-    async fn whole(&self, upload: Upload) -> Result<Bytes, Refused> {
-        let limited = http_body_util::Limited::new(upload, self.shared.rules.judged_bytes_max as usize);
-        Ok(limited.collect().await.map_err(Refused::of_body)?.to_bytes())
-    }
-
     /// Sends the application's answer on as it comes.
-    fn stream(&self, response: Response<Incoming>, in_flight: InFlight) -> Response<Download> {
+    fn stream(&self, response: Response<Answer>, in_flight: InFlight) -> Response<Download> {
         let (mut head, body) = response.into_parts();
         outgoing::response_headers(&mut head.headers, false);
         head.version = Version::HTTP_11;
@@ -280,7 +249,7 @@ impl DoorService {
     /// Answers an upgrade, and connects the two sides behind the answer.
     fn switch(
         &self,
-        mut response: Response<Incoming>,
+        mut response: Response<Answer>,
         caller: OnUpgrade,
         is_websocket: bool,
         in_flight: InFlight,
@@ -306,35 +275,5 @@ impl DoorService {
         let tunnel = tunnel::run(caller, application, held);
         self.shared.tasks.spawn_brief("ingress.tunnel", tunnel);
         Ok(response.map(|_| Download::Finished(None)))
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.shared.rules.decision
-    }
-}
-
-impl Asker {
-    fn known(&self) -> Option<&Caller> {
-        match self {
-            Self::Known { caller, .. } => Some(caller),
-            Self::Nobody | Self::Pretender => None,
-        }
-    }
-
-    /// Leaves of what is shown only what was judged and found to be worth something: the application may look elsewhere than we
-    /// did, and believe for longer.
-    fn show(&self, headers: &mut HeaderMap, api_key_header: &HeaderName) {
-        match self {
-            Self::Nobody
-            | Self::Known {
-                shows_others: false, ..
-            } => {}
-            Self::Pretender => credentials::strip(headers, api_key_header, None),
-            Self::Known { .. } => {
-                let judged = credentials::shown(headers, api_key_header).ok().flatten();
-                let judged = judged.map(std::borrow::Cow::into_owned);
-                credentials::strip(headers, api_key_header, judged.as_deref());
-            }
-        }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::HeaderName;
+use neverstale_guard::callers::Callers;
 use neverstale_identity::Identity;
 use neverstale_lifecycle::{CancellationToken, Tasks};
 use neverstale_listener::Peer;
@@ -14,17 +15,18 @@ use neverstale_telemetry::Metrics;
 
 use crate::{
     IngressError, IngressSettings, clients::Clients, guard::Guard, networks::Networks, outgoing::Origin,
-    upstream::Upstream,
+    upstream::Upstream, whole::Room,
 };
 
 pub(crate) struct Shared {
-    pub(crate) guard: Guard,
-    pub(crate) identity: Arc<Identity>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) upstream: Upstream,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: Tasks,
     pub(crate) clients: Arc<Clients>,
     pub(crate) rules: Rules,
+    pub(crate) room: Room,
     pub(crate) is_draining: Arc<AtomicBool>,
     /// Cancelled when draining begins: tunnels end soon after.
     pub(crate) drain: CancellationToken,
@@ -33,12 +35,8 @@ pub(crate) struct Shared {
 /// The settings, read.
 pub(crate) struct Rules {
     pub(crate) trusted_proxies: Networks,
-    pub(crate) identity_headers: Vec<HeaderName>,
-    pub(crate) api_key_header: HeaderName,
-    pub(crate) foreign_credentials: Vec<String>,
     pub(crate) is_tls: bool,
     pub(crate) body_bytes_max: u64,
-    pub(crate) judged_bytes_max: u64,
     pub(crate) connections_per_client_max: u32,
     pub(crate) decision: Duration,
     pub(crate) idle: Duration,
@@ -46,17 +44,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn read(settings: &IngressSettings) -> Result<Self, IngressError> {
-        let wrong = |setting, reason| IngressError::Setting { setting, reason };
         let trusted_proxies = Networks::parse(&settings.trusted_proxies);
-        let identity_headers = words(&settings.identity_headers).map(name).collect::<Result<_, _>>();
         Ok(Self {
             trusted_proxies: trusted_proxies.map_err(|reason| wrong("ingress.trusted_proxies", reason))?,
-            identity_headers: identity_headers.map_err(|reason| wrong("ingress.identity_headers", reason))?,
-            api_key_header: name(&settings.api_key_header).map_err(|reason| wrong("ingress.api_key_header", reason))?,
-            foreign_credentials: words(&settings.foreign_credentials).map(str::to_owned).collect(),
             is_tls: settings.tls_cert_file.is_some(),
             body_bytes_max: settings.body_bytes_max,
-            judged_bytes_max: settings.judged_bytes_max.min(settings.body_bytes_max),
             connections_per_client_max: settings.connections_per_client_max,
             decision: Duration::from_millis(settings.decision_ms),
             idle: Duration::from_secs(settings.idle_seconds),
@@ -71,6 +63,27 @@ impl Rules {
             is_tls: self.is_tls,
         }
     }
+}
+
+impl IngressSettings {
+    /// Makes what finds out who asks.
+    ///
+    /// # Errors
+    /// A setting is not what it should be.
+    pub fn callers(&self, identity: Arc<Identity>, metrics: Arc<Metrics>) -> Result<Callers, IngressError> {
+        let identity_headers = words(&self.identity_headers).map(name).collect::<Result<_, _>>();
+        Ok(Callers {
+            identity,
+            api_key_header: name(&self.api_key_header).map_err(|reason| wrong("ingress.api_key_header", reason))?,
+            foreign_credentials: words(&self.foreign_credentials).map(str::to_owned).collect(),
+            identity_headers: identity_headers.map_err(|reason| wrong("ingress.identity_headers", reason))?,
+            metrics,
+        })
+    }
+}
+
+fn wrong(setting: &'static str, reason: String) -> IngressError {
+    IngressError::Setting { setting, reason }
 }
 
 /// The address of a peer; none over a Unix socket.
@@ -94,38 +107,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_can_be_read_and_what_is_wrong_is_named() {
-        let rules = Rules::read(&IngressSettings::default()).unwrap();
-        assert!(
-            rules
-                .identity_headers
-                .contains(&HeaderName::from_static("x-openwebui-user-id"))
-        );
-        assert!(rules.identity_headers.len() > 20);
-        for (settings, named) in [
-            (
-                IngressSettings {
-                    trusted_proxies: "x".into(),
-                    ..IngressSettings::default()
-                },
-                "ingress.trusted_proxies",
-            ),
-            (
-                IngressSettings {
-                    identity_headers: "a b".into(),
-                    ..IngressSettings::default()
-                },
-                "ingress.identity_headers",
-            ),
-            (
-                IngressSettings {
-                    api_key_header: String::new(),
-                    ..IngressSettings::default()
-                },
-                "ingress.api_key_header",
-            ),
-        ] {
-            assert!(Rules::read(&settings).err().unwrap().to_string().contains(named));
-        }
+    fn a_list_is_read_and_what_is_wrong_is_named() {
+        let names = words(&IngressSettings::default().identity_headers)
+            .map(name)
+            .collect::<Result<Vec<_>, _>>();
+        let names = names.unwrap();
+        assert!(names.contains(&HeaderName::from_static("x-openwebui-user-id")) && names.len() > 20);
+        assert!(name("a b").unwrap_err().contains("`a b`") && name("").is_err());
+        let settings = IngressSettings {
+            trusted_proxies: "x".into(),
+            ..IngressSettings::default()
+        };
+        let error = Rules::read(&settings).err().unwrap();
+        assert!(error.to_string().contains("ingress.trusted_proxies"));
     }
 }

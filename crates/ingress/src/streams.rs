@@ -20,6 +20,8 @@ use neverstale_listener::InFlight;
 use neverstale_telemetry::{Metrics, PassOutcome};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::upstream::Answer;
+
 /// Why a stream was ended by us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StreamError {
@@ -34,16 +36,33 @@ pub(crate) enum StreamError {
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How far the body of a request has come, seen from outside.
+#[derive(Debug)]
+pub(crate) struct Progress(Option<Arc<Moved>>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+struct Moved {
     frames: AtomicU64,
     is_done: AtomicBool,
 }
 
+/// How far the body of a request had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    frames: u64,
+    /// All of it has been taken.
+    pub(crate) is_done: bool,
+}
+
 impl Progress {
-    /// A number that grows while the body moves, and stands once all of it has been taken.
-    pub(crate) fn mark(&self) -> (u64, bool) {
-        (self.frames.load(Relaxed), self.is_done.load(Relaxed))
+    /// Of a body that is all here.
+    const DONE: Self = Self(None);
+
+    /// Says how far it has come: further than before, if it has moved.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            frames: self.0.as_ref().map_or(0, |moved| moved.frames.load(Relaxed)),
+            is_done: self.0.as_ref().is_none_or(|moved| moved.is_done.load(Relaxed)),
+        }
     }
 }
 
@@ -65,11 +84,14 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BoxError>>>;
 
 /// A body that passes through, watched on its way.
 pub(crate) trait Passing {
-    /// What passes.
-    fn body(&self) -> &Incoming;
-
     /// Its next piece.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled;
+
+    /// Says whether nothing more will come.
+    fn is_over(&self) -> bool;
+
+    /// How much will come.
+    fn size(&self) -> SizeHint;
 }
 
 impl<S: Passing> Body for Flow<S> {
@@ -86,14 +108,14 @@ impl<S: Passing> Body for Flow<S> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Finished(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.body().is_end_stream(),
+            Self::Stream(stream) => stream.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Finished(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream(stream) => stream.body().size_hint(),
+            Self::Stream(stream) => stream.size(),
         }
     }
 }
@@ -106,45 +128,66 @@ impl<S> From<Bytes> for Flow<S> {
 
 /// The body of a request as it comes.
 pub(crate) struct UploadStream {
+    /// What was read of it before, and comes first.
+    first: Option<Bytes>,
     body: Incoming,
     bytes_left: u64,
     patience: Patience,
-    progress: Arc<Progress>,
+    moved: Arc<Moved>,
 }
 
 impl Upload {
-    pub(crate) fn of(body: Incoming, bytes_max: u64, idle: Duration) -> (Self, Arc<Progress>) {
-        let progress = Arc::<Progress>::default();
+    pub(crate) fn of(body: Incoming, bytes_max: u64, idle: Duration) -> (Self, Progress) {
         if body.is_end_stream() {
-            progress.is_done.store(true, Relaxed);
-            return (Self::Finished(None), progress);
+            return (Self::Finished(None), Progress::DONE);
         }
+        let moved = Arc::<Moved>::default();
         let stream = UploadStream {
+            first: None,
             body,
             bytes_left: bytes_max,
             patience: Patience::new(idle),
-            progress: Arc::clone(&progress),
+            moved: Arc::clone(&moved),
         };
-        (Self::Stream(Box::new(stream)), progress)
+        (Self::Stream(Box::new(stream)), Progress(Some(moved)))
     }
 
-    pub(crate) fn finished(body: Bytes) -> (Self, Arc<Progress>) {
-        let progress = Arc::<Progress>::default();
-        progress.is_done.store(true, Relaxed);
-        (Self::from(body), progress)
+    pub(crate) fn finished(body: Bytes) -> (Self, Progress) {
+        (Self::from(body), Progress::DONE)
+    }
+
+    /// Puts back what was read of it.
+    pub(crate) fn with_first(mut self, first: Bytes) -> Self {
+        if let Self::Stream(stream) = &mut self {
+            stream.first = Some(first).filter(|first| !first.is_empty());
+        }
+        self
     }
 }
 
 impl Passing for UploadStream {
-    fn body(&self) -> &Incoming {
-        &self.body
+    fn is_over(&self) -> bool {
+        self.first.is_none() && self.body.is_end_stream()
+    }
+
+    fn size(&self) -> SizeHint {
+        let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
+        let (rest, mut size) = (self.body.size_hint(), SizeHint::new());
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(first)) {
+            size.set_upper(upper);
+        }
+        size.set_lower(rest.lower().saturating_add(first));
+        size
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.renew();
-                self.progress.frames.fetch_add(1, Relaxed);
+                self.moved.frames.fetch_add(1, Relaxed);
                 let bytes = frame.data_ref().map_or(0, |bytes| bytes.len() as u64);
                 match self.bytes_left.checked_sub(bytes) {
                     Some(left) => self.bytes_left = left,
@@ -154,7 +197,7 @@ impl Passing for UploadStream {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(None) => {
-                self.progress.is_done.store(true, Relaxed);
+                self.moved.is_done.store(true, Relaxed);
                 Poll::Ready(None)
             }
             Poll::Pending if self.patience.is_over(context) => Poll::Ready(Some(Err(StreamError::StoodStill.into()))),
@@ -165,13 +208,13 @@ impl Passing for UploadStream {
 
 impl Drop for UploadStream {
     fn drop(&mut self) {
-        self.progress.is_done.store(true, Relaxed);
+        self.moved.is_done.store(true, Relaxed);
     }
 }
 
 /// The application's answer as it comes.
 pub(crate) struct DownloadStream {
-    body: Incoming,
+    body: Answer,
     patience: Patience,
     metrics: Arc<Metrics>,
     is_over: bool,
@@ -180,7 +223,7 @@ pub(crate) struct DownloadStream {
 }
 
 impl Download {
-    pub(crate) fn of(body: Incoming, idle: Duration, metrics: &Arc<Metrics>, in_flight: InFlight) -> Self {
+    pub(crate) fn of(body: Answer, idle: Duration, metrics: &Arc<Metrics>, in_flight: InFlight) -> Self {
         Self::Stream(Box::new(DownloadStream {
             is_over: body.is_end_stream(),
             body,
@@ -192,8 +235,12 @@ impl Download {
 }
 
 impl Passing for DownloadStream {
-    fn body(&self) -> &Incoming {
-        &self.body
+    fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size(&self) -> SizeHint {
+        self.body.size_hint()
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Polled {

@@ -1,36 +1,54 @@
 //! The application: one request there, its head within the limits of time, and what went wrong in words.
+//!
+//! Connections are kept and used again (`kept`), and are moved on by whoever uses them (`line`): a request and its answer pass
+//! through one task, without a hop in between. Nothing is sent twice but what was never sent at all: a request that a kept
+//! connection did not take any more goes to the next one, and one of which a byte may have left is broken off.
 
-use std::{error::Error, sync::Arc, time::Duration};
+mod answer;
+mod kept;
+mod line;
+
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use http::{
-    Request, Response,
-    uri::{Authority, Parts as UriParts, Scheme, Uri},
-};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioTimer,
+    Request, Response, Version,
+    uri::{Authority, Scheme, Uri},
 };
 use neverstale_lifecycle::Tasks;
-use neverstale_listener::HyperTasks;
-use tokio::time::timeout;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout},
+};
 
 use crate::{
+    IngressError,
     settings::IngressSettings,
     streams::{Progress, StreamError, Upload},
 };
+pub(crate) use answer::Answer;
+use kept::Kept;
+use line::{Limits, Line, Unanswered};
 
-/// Idle connections that are kept; more are closed when they fall idle.
-const IDLE_CONNECTIONS_MAX: usize = 256;
-/// What the head of an answer may take.
-const HEAD_BYTES_MAX: usize = 256 * 1024;
-const HEADERS_MAX: usize = 256;
+/// Where a URL says nothing else.
+const PORT: u16 = 80;
 
 /// Where requests are passed on to.
 pub(crate) struct Upstream {
-    client: Client<HttpConnector, Upload>,
-    authority: Authority,
-    first_byte: Duration,
+    /// Host and port.
+    address: String,
+    kept: Arc<Kept>,
+    tasks: Tasks,
+    connect: Duration,
+    limits: Limits,
+}
+
+/// How a request uses its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// For the request and its answer.
+    Once,
+    /// For the request, and perhaps for another protocol from there on.
+    Upgrade,
 }
 
 /// Why there is no answer of the application.
@@ -38,7 +56,7 @@ pub(crate) struct Upstream {
 pub(crate) enum PassError {
     /// It can't be connected to.
     #[error("the application can't be reached")]
-    Unreachable(#[source] hyper_util::client::legacy::Error),
+    Unreachable(#[source] io::Error),
     /// It took too long.
     #[error("the application did not begin to answer in time")]
     Late,
@@ -47,36 +65,24 @@ pub(crate) enum PassError {
     Body(#[source] StreamError),
     /// The connection broke, or what came was no answer.
     #[error("the application broke off before it answered")]
-    BrokenOff(#[source] hyper_util::client::legacy::Error),
+    BrokenOff(#[source] hyper::Error),
 }
 
 impl Upstream {
     /// Reads where the application is.
     pub(crate) fn new(settings: &IngressSettings, tasks: &Tasks) -> Result<Self, String> {
         let authority = authority(&settings.upstream)?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_millis(settings.connect_ms)));
-        connector.set_nodelay(true);
-        let client = Client::builder(HyperTasks {
-            tasks: tasks.clone(),
-            name: "ingress.upstream",
-        })
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_millis(settings.upstream_keep_alive_ms))
-        .pool_max_idle_per_host(if settings.upstream_keep_alive_ms == 0 {
-            0
-        } else {
-            IDLE_CONNECTIONS_MAX
-        })
-        .http1_preserve_header_case(true)
-        .http1_max_buf_size(HEAD_BYTES_MAX)
-        .http1_max_headers(HEADERS_MAX)
-        .set_host(false)
-        .build(connector);
-        Ok(Self {
-            client,
-            authority,
+        let limits = Limits {
             first_byte: Duration::from_secs(settings.first_byte_seconds),
+            idle: Duration::from_secs(settings.idle_seconds),
+        };
+        let kept = Kept::start(Duration::from_millis(settings.upstream_keep_alive_ms), tasks);
+        Ok(Self {
+            address: format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(PORT)),
+            kept,
+            tasks: tasks.clone(),
+            connect: Duration::from_millis(settings.connect_ms),
+            limits,
         })
     }
 
@@ -87,24 +93,70 @@ impl Upstream {
     pub(crate) async fn pass(
         &self,
         mut request: Request<Upload>,
-        progress: &Arc<Progress>,
-    ) -> Result<Response<Incoming>, PassError> {
-        let mut target = UriParts::default();
-        target.scheme = Some(Scheme::HTTP);
-        target.authority = Some(self.authority.clone());
-        target.path_and_query = std::mem::take(request.uri_mut()).into_parts().path_and_query;
-        *request.uri_mut() = Uri::from_parts(target).expect("scheme, authority and path are all there");
-        *request.version_mut() = http::Version::HTTP_11;
-        let mut answering = self.client.request(request);
-        loop {
-            let before = progress.mark();
-            match timeout(self.first_byte, &mut answering).await {
-                Ok(answered) => return answered.map_err(reason),
-                // A body that still comes has limits of its own.
-                Err(_) if !before.1 || progress.mark() != before => {}
-                Err(_) => return Err(PassError::Late),
+        progress: &Progress,
+        of: Use,
+        now: Instant,
+    ) -> Result<Response<Answer>, PassError> {
+        *request.version_mut() = Version::HTTP_11;
+        if request.uri().authority().is_some() {
+            // The target of HTTP/1.1 is the path alone.
+            let path = std::mem::take(request.uri_mut()).into_parts().path_and_query;
+            *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+        }
+        if of == Use::Upgrade {
+            // A connection of its own, in a task of its own: it outlives request and answer.
+            let line = Line::apart(self.dial().await?, &self.tasks).await?;
+            let asked = line.ask(request, progress, self.limits, now).await;
+            return asked
+                .map(|answered| answered.answer(None))
+                .map_err(Unanswered::into_error);
+        }
+        while let Some(line) = self.kept.take(now) {
+            match line.ask(request, progress, self.limits, now).await {
+                Ok(answered) => return Ok(answered.answer(Some(&self.kept))),
+                Err(Unanswered::NotSent(back, _)) => request = *back,
+                Err(Unanswered::Failed(error)) => return Err(error),
             }
         }
+        let line = Line::new(self.dial().await?).await?;
+        let asked = line.ask(request, progress, self.limits, Instant::now()).await;
+        asked
+            .map(|answered| answered.answer(Some(&self.kept)))
+            .map_err(Unanswered::into_error)
+    }
+
+    async fn dial(&self) -> Result<TcpStream, PassError> {
+        let dialled = timeout(self.connect, TcpStream::connect(&*self.address)).await;
+        let stream = dialled.map_err(io::Error::from).flatten();
+        // Heads and pieces of bodies are written whole, so there is nothing to wait for.
+        let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        stream.map_err(PassError::Unreachable)
+    }
+}
+
+impl From<hyper::Error> for PassError {
+    fn from(error: hyper::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(now) = cause {
+            if let Some(ended) = now.downcast_ref::<StreamError>() {
+                return Self::Body(*ended);
+            }
+            cause = now.source();
+        }
+        Self::BrokenOff(error)
+    }
+}
+
+/// Checks where the application is said to be.
+pub(crate) fn check(settings: &IngressSettings) -> Result<(), IngressError> {
+    authority(&settings.upstream).map(drop).map_err(wrong)
+}
+
+/// The setting is not what it should be.
+pub(crate) fn wrong(reason: String) -> IngressError {
+    IngressError::Setting {
+        setting: "ingress.upstream",
+        reason,
     }
 }
 
@@ -116,21 +168,6 @@ fn authority(url: &str) -> Result<Authority, String> {
     match (parts.scheme, authority) {
         (Some(scheme), Some(authority)) if scheme == Scheme::HTTP && !has_path => Ok(authority),
         _ => Err(wrong()),
-    }
-}
-
-fn reason(error: hyper_util::client::legacy::Error) -> PassError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(now) = cause {
-        if let Some(ended) = now.downcast_ref::<StreamError>() {
-            return PassError::Body(*ended);
-        }
-        cause = now.source();
-    }
-    if error.is_connect() {
-        PassError::Unreachable(error)
-    } else {
-        PassError::BrokenOff(error)
     }
 }
 

@@ -57,9 +57,22 @@ impl Readiness {
     ///
     /// Dropping it loses nothing.
     pub async fn ready(&self) {
+        self.wait_for(BTreeMap::is_empty).await;
+    }
+
+    /// Waits until something stands in the way.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub async fn unready(&self) {
+        self.wait_for(|reasons| !reasons.is_empty()).await;
+    }
+
+    async fn wait_for(&self, is_it: impl FnMut(&Reasons) -> bool) {
         let mut reasons = self.0.subscribe();
         // The sender lives as long as `self`, so waiting can't fail.
-        let _ = reasons.wait_for(BTreeMap::is_empty).await;
+        let _ = reasons.wait_for(is_it).await;
     }
 }
 
@@ -74,6 +87,7 @@ mod tests {
         assert_eq!(readiness.reasons().len(), 2);
         readiness.set("fence", None);
         assert!(!readiness.is_ready());
+        readiness.unready().await;
         readiness.set("installation", None);
         readiness.ready().await;
         assert!(readiness.is_ready());

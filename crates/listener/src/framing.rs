@@ -127,11 +127,12 @@ impl Framing {
 
     fn head(&mut self, bytes: &mut &[u8]) -> Result<(), Trick> {
         let before = self.begun.len();
-        // An empty line can have begun in what came before.
-        let looked = before.saturating_sub(3);
         let room = HEAD_BYTES_MAX.saturating_sub(before).min(bytes.len());
         self.begun.extend_from_slice(&bytes[..room]);
-        if !ends_a_head(&self.begun[looked..]) {
+        // Empty lines before a request end none; and one can have begun in what came before.
+        let is_of_a_line = |byte: &u8| !matches!(byte, b'\r' | b'\n');
+        let begin = self.begun.iter().position(is_of_a_line).unwrap_or(self.begun.len());
+        if !ends_a_head(&self.begun[begin.max(before.saturating_sub(3))..]) {
             *bytes = &bytes[room..];
             if self.begun.len() >= HEAD_BYTES_MAX {
                 self.lose();
@@ -207,7 +208,8 @@ impl Framing {
 
 /// Says whether an empty line may be in these bytes; the parser knows.
 fn ends_a_head(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|triple| triple == b"\n\r\n")
+    let mut lines = memchr::memchr_iter(b'\n', bytes).map(|end| &bytes[end + 1..]);
+    lines.any(|after| after.starts_with(b"\n") || after.starts_with(b"\r\n"))
 }
 
 fn skip(bytes: &mut &[u8], left: u64) -> u64 {
@@ -218,8 +220,8 @@ fn skip(bytes: &mut &[u8], left: u64) -> u64 {
 
 /// Looks for tricks in a head, and says what follows it.
 fn judge(head: &[u8], headers: &[httparse::Header<'_>]) -> Result<Follows, Trick> {
-    let is_bare = |(place, byte): (usize, &u8)| *byte == b'\n' && (place == 0 || head[place - 1] != b'\r');
-    if head.iter().enumerate().any(is_bare) {
+    let is_bare = |place: usize| place == 0 || head[place - 1] != b'\r';
+    if memchr::memchr_iter(b'\n', head).any(is_bare) {
         return Err(Trick::BareLineFeed);
     }
     let values = |name: &'static str| {
@@ -310,6 +312,19 @@ mod tests {
             assert_eq!(after_good(&head), Some(trick), "{lines}");
         }
         assert_eq!(after_good("GET / HTTP/1.1\nHost: x\n\n"), Some(BareLineFeed));
+    }
+
+    #[test]
+    fn empty_lines_before_a_request_are_part_of_it() {
+        assert_eq!(seen(format!("\r\n\r\n{GOOD}").as_bytes()), (None, false));
+        assert_eq!(seen(format!("\n{GOOD}").as_bytes()).0, Some(Trick::BareLineFeed));
+        // Cut after the first letter, it was lost later than when it came at once.
+        let mut framing = Framing::default();
+        for piece in ["\n\r\n&", "I\r\n"] {
+            assert_eq!(framing.feed(piece.as_bytes()), None);
+            assert!(!framing.is_lost());
+        }
+        assert_eq!(seen(b"\n\r\n&I\r\n"), (None, false));
     }
 
     #[test]

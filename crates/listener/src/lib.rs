@@ -16,6 +16,7 @@ mod tls;
 mod watch;
 
 mod body;
+mod query;
 mod tokens;
 
 pub use activity::{Activity, InFlight};
@@ -24,5 +25,6 @@ pub use connection::HyperTasks;
 pub use error::ListenError;
 pub use framing::{Framing, Trick};
 pub use listener::{Limits, Listener, Manner, Peer};
+pub use query::{ID_CHARS_MAX, Query, QueryError, check_id};
 pub use tls::{ServerTls, TlsFiles};
 pub use tokens::Tokens;

@@ -46,6 +46,16 @@ pub enum Peer {
     Unix,
 }
 
+impl Peer {
+    /// Whether it is on this machine, as far as addresses tell: who forwards a connection is near whoever is behind it.
+    pub fn is_loopback(self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix => true,
+        }
+    }
+}
+
 /// How the connections of a listener speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {

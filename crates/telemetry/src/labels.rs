@@ -248,6 +248,24 @@ labels! {
         Admin = "admin",
         /// The door in front of the application.
         Ingress = "ingress",
+        /// What Envoy asks.
+        ExtAuthz = "ext-authz",
+    }
+
+    /// What Envoy was answered about a request.
+    CheckOutcome "outcome" {
+        /// It may pass.
+        Allowed = "allowed",
+        /// It may not, or could be read in two ways.
+        Refused = "refused",
+        /// Envoy was given the finished answer.
+        Answered = "answered",
+        /// It can't be known now.
+        Undecided = "undecided",
+        /// The body is judged and Envoy did not send it whole.
+        NoBody = "no-body",
+        /// The door would change something, which Envoy can't.
+        Unchanged = "unchanged",
     }
 
     /// What became of a request that the door passed on.
@@ -274,8 +292,10 @@ labels! {
         Path = "path",
         /// Target, headers or body are too large.
         Size = "size",
-        /// Its body stood still.
+        /// Its body stood still, or took too long to be judged.
         Slow = "slow",
+        /// There was no room for a body that is judged or filtered.
+        Room = "room",
         /// What it shows could be two credentials.
         Credentials = "credentials",
         /// Too many connections of its address are open.

@@ -13,9 +13,9 @@ mod trace;
 pub use self::declare::{Declaration, Metric, Stability};
 pub use self::family::Family;
 pub use self::labels::{
-    AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, CallerKind, DoorOutcome, DoorRefusal,
-    FenceOutcome, FillOutcome, IncarnationReason, JoinOutcome, L2Operation, L2Outcome, Label, LeaseKind, Level,
-    Listener, PassOutcome, PostgresRole, ReadOutcome, SpanOutcome, StatusClass, WriteOutcome,
+    AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, CallerKind, CheckOutcome, DoorOutcome,
+    DoorRefusal, FenceOutcome, FillOutcome, IncarnationReason, JoinOutcome, L2Operation, L2Outcome, Label, LeaseKind,
+    Level, Listener, PassOutcome, PostgresRole, ReadOutcome, SpanOutcome, StatusClass, WriteOutcome,
 };
 pub use self::logs::{LogsError, SpanLayer, init_logs, init_logs_and_traces};
 pub use self::metrics::Metrics;

@@ -11,9 +11,9 @@ use crate::{
     declare::{Declaration, Metric, PREFIX, Stability},
     family::Family,
     labels::{
-        AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, CallerKind, DoorOutcome, DoorRefusal,
-        FenceOutcome, FillOutcome, IncarnationReason, JoinOutcome, L2Operation, L2Outcome, LeaseKind, Level, Listener,
-        PassOutcome, PostgresRole, ReadOutcome, SpanOutcome, StatusClass, WriteOutcome,
+        AuditOutcome, BatchRounds, BroadcastDirection, BroadcastOutcome, CallerKind, CheckOutcome, DoorOutcome,
+        DoorRefusal, FenceOutcome, FillOutcome, IncarnationReason, JoinOutcome, L2Operation, L2Outcome, LeaseKind,
+        Level, Listener, PassOutcome, PostgresRole, ReadOutcome, SpanOutcome, StatusClass, WriteOutcome,
     },
 };
 
@@ -151,6 +151,11 @@ metrics! {
     ingress_own_seconds: Histogram = "ingress_own_seconds", "seconds", Experimental;
     /// Measures the application: from being passed a request to the head of its answer.
     ingress_first_byte_seconds: Histogram = "ingress_first_byte_seconds", "seconds", Experimental;
+
+    /// Counts what Envoy asked, by what it was answered; decisions, refusals and callers are counted as the door's as well.
+    ext_authz_checks_total: Family<CheckOutcome, IntCounter> = "ext_authz_checks_total", "requests", Experimental;
+    /// Measures what Envoy waits for: from its question to the answer.
+    ext_authz_check_seconds: Histogram = "ext_authz_check_seconds", "seconds", Experimental;
 
     /// Counts connections to Postgres that were opened again.
     postgres_reconnects_total: Family<PostgresRole, IntCounter> = "postgres_reconnects_total", "connections", Stable;

@@ -3,10 +3,10 @@
 //! Pure: key, token and time in, claims or nothing out. The checks are those of the application's library: a token without
 //! expiry does not expire, one from the future or for another audience is refused.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use neverstale_flavour::SessionRules;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Checks signatures.
 pub(crate) struct Verifier {
@@ -46,13 +46,7 @@ pub(crate) struct Claims {
 impl Verifier {
     /// Checks signatures made with `secret`. None for an algorithm that does not sign with a shared secret.
     pub(crate) fn new(secret: &[u8], algorithm: &str) -> Option<Self> {
-        let algorithm = match algorithm {
-            "HS256" => Algorithm::HS256,
-            "HS384" => Algorithm::HS384,
-            "HS512" => Algorithm::HS512,
-            _ => return None,
-        };
-        let mut validation = Validation::new(algorithm);
+        let mut validation = Validation::new(shared_secret(algorithm)?);
         validation.required_spec_claims.clear();
         // Times are judged by our own clock, to the second and without leeway.
         validation.validate_exp = false;
@@ -94,6 +88,23 @@ impl Verifier {
             has_bad_time: times.into_iter().flatten().any(|time| !time.is_number()),
         })
     }
+}
+
+fn shared_secret(algorithm: &str) -> Option<Algorithm> {
+    match algorithm {
+        "HS256" => Some(Algorithm::HS256),
+        "HS384" => Some(Algorithm::HS384),
+        "HS512" => Some(Algorithm::HS512),
+        _ => None,
+    }
+}
+
+/// Signs a session of a user that no application has.
+pub(super) fn sign(secret: &[u8], rules: &SessionRules, now: i64) -> Option<String> {
+    const NOBODY: &str = "neverstale-doctor";
+    let header = Header::new(shared_secret(&rules.algorithm)?);
+    let claims = json!({ &rules.id_claim: NOBODY, "jti": NOBODY, "iat": now, "exp": now + 60 });
+    encode(&header, &claims, &EncodingKey::from_secret(secret)).ok()
 }
 
 impl Claims {

@@ -1,145 +1,70 @@
-//! The one place where what the door refuses becomes an answer, and is counted.
+//! What the door alone refuses: a body on its way, an application that does not answer. The rest is `guard`'s.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
 
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::LengthLimitError;
+use neverstale_guard::refused::Refused;
 use neverstale_telemetry::{DoorRefusal, Metrics, PassOutcome};
-use neverstale_wire::{Problem, ProblemKind};
+use neverstale_wire::ProblemKind;
 
 use crate::{
-    answer,
-    credentials::Ambiguous,
-    guard::Refusal,
-    path::PathTrick,
-    screen::Screened,
+    filtered::NotFiltered,
     streams::{Download, StreamError},
     upstream::PassError,
+    whole::NotWhole,
 };
 
-/// A request that does not reach the application, or an answer that does not reach the caller.
-pub(super) struct Refused {
-    /// None for what is no refusal but the guard's own answer.
-    why: Option<DoorRefusal>,
-    response: Box<Response<Bytes>>,
-    /// Whether what else comes on the connection can't be trusted.
-    closes: bool,
+/// Counts a refusal and gives its answer.
+pub(super) fn response(refused: Refused, metrics: &Metrics) -> Response<Download> {
+    let closes = refused.closes();
+    let mut response = refused.into_response(metrics);
+    if closes {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response.map(Download::from)
 }
 
-impl Refused {
-    pub(super) fn problem(
-        why: DoorRefusal,
-        kind: ProblemKind,
-        detail: impl Into<std::borrow::Cow<'static, str>>,
-    ) -> Self {
-        Self {
-            why: Some(why),
-            response: Box::new(answer::problem(&Problem::new(kind, detail))),
-            closes: false,
-        }
-    }
-
-    /// What the guard answers in the application's place.
-    pub(super) fn answered(response: Response<Bytes>) -> Self {
-        Self {
-            why: None,
-            response: Box::new(response),
-            closes: false,
-        }
-    }
-
-    /// A decision is needed and can't be had: the door stays shut.
-    pub(super) fn undecided(detail: &'static str) -> Self {
-        Self::problem(DoorRefusal::Undecided, ProblemKind::Unavailable, detail)
-    }
-
-    pub(super) fn too_large() -> Self {
-        Self::problem(DoorRefusal::Size, ProblemKind::TooLarge, "the body is too large").and_close()
-    }
-
-    /// A body that could not be read whole.
-    pub(super) fn of_body(error: Box<dyn Error + Send + Sync>) -> Self {
-        if error.is::<LengthLimitError>() {
-            return Self::too_large();
-        }
-        match error.downcast_ref::<StreamError>() {
-            Some(error) => Self::from(*error),
-            None => Self::problem(DoorRefusal::Framing, ProblemKind::Malformed, "the body ended early").and_close(),
-        }
-    }
-
-    pub(super) fn and_close(self) -> Self {
-        Self { closes: true, ..self }
-    }
-
-    /// Gives a more exact status than the kind of problem has, in the status line and in the body.
-    fn with_status(mut self, status: StatusCode) -> Self {
-        let body = String::from_utf8_lossy(self.response.body());
-        let member = |status: StatusCode| format!("\"status\":{}", status.as_u16());
-        let body = body.replacen(&member(self.response.status()), &member(status), 1);
-        *self.response.body_mut() = body.into();
-        *self.response.status_mut() = status;
-        self
-    }
-
-    pub(super) fn into_response(mut self, metrics: &Metrics) -> Response<Download> {
-        if let Some(why) = self.why {
-            metrics.ingress_refusals_total[why].inc();
-        }
-        if self.closes {
-            let close = HeaderValue::from_static("close");
-            self.response.headers_mut().insert(header::CONNECTION, close);
-        }
-        (*self.response).map(Download::from)
-    }
+fn no_room(detail: &'static str) -> Refused {
+    Refused::problem(DoorRefusal::Room, ProblemKind::Unavailable, detail)
 }
 
-impl From<Screened> for Refused {
-    fn from(screened: Screened) -> Self {
-        let refused = |why, kind| Self::problem(why, kind, screened.to_string()).and_close();
-        match screened {
-            Screened::Method => {
-                let mut refused = refused(DoorRefusal::Target, ProblemKind::MethodNotAllowed);
-                let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-                refused.response.headers_mut().insert(header::ALLOW, allowed);
-                refused
-            }
-            Screened::Target => refused(DoorRefusal::Target, ProblemKind::Malformed),
-            Screened::TargetTooLong => {
-                refused(DoorRefusal::Size, ProblemKind::TooLarge).with_status(StatusCode::URI_TOO_LONG)
-            }
-            Screened::HeadTooLarge => refused(DoorRefusal::Size, ProblemKind::TooLarge)
-                .with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            Screened::Framing(_) | Screened::Host | Screened::Length | Screened::Connection => {
-                refused(DoorRefusal::Framing, ProblemKind::Malformed)
-            }
+fn too_slow(detail: impl Into<Cow<'static, str>>) -> Refused {
+    Refused::problem(DoorRefusal::Slow, ProblemKind::Malformed, detail)
+        .with_status(StatusCode::REQUEST_TIMEOUT)
+        .and_close()
+}
+
+/// A body that could not be judged.
+impl From<NotWhole> for Refused {
+    fn from(why: NotWhole) -> Self {
+        match why {
+            NotWhole::TooLarge => Self::too_large(),
+            NotWhole::NoRoom => no_room("there is no room for another body now").and_close(),
+            NotWhole::TooSlow => too_slow("the body took too long"),
+            NotWhole::Broken(error) => match error.downcast_ref::<StreamError>() {
+                Some(error) => Self::from(*error),
+                None => Self::problem(DoorRefusal::Framing, ProblemKind::Malformed, "the body ended early").and_close(),
+            },
         }
     }
 }
 
-impl From<PathTrick> for Refused {
-    fn from(trick: PathTrick) -> Self {
-        let refused = Self::problem(DoorRefusal::Path, ProblemKind::Malformed, trick.to_string());
-        match trick {
-            PathTrick::TooLong => refused.with_status(StatusCode::URI_TOO_LONG),
-            _ => refused,
-        }
-    }
-}
-
-impl From<Ambiguous> for Refused {
-    fn from(ambiguous: Ambiguous) -> Self {
-        Self::problem(DoorRefusal::Credentials, ProblemKind::Malformed, ambiguous.to_string())
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            why: Some(DoorRefusal::NotAllowed),
-            response: Box::new(refusal.answer),
-            closes: false,
+/// An answer that could not be filtered.
+impl From<NotFiltered> for Refused {
+    fn from(why: NotFiltered) -> Self {
+        let upstream = |kind, detail| Self::problem(DoorRefusal::Upstream, kind, detail);
+        match why {
+            NotFiltered::Refused(refusal) => refusal.into(),
+            NotFiltered::NotWhole(NotWhole::NoRoom) => no_room("there is no room for another answer now"),
+            NotFiltered::NotWhole(NotWhole::TooSlow) => upstream(
+                ProblemKind::DeadlineExceeded,
+                "an answer that must be filtered took too long",
+            ),
+            NotFiltered::NotWhole(NotWhole::TooLarge | NotWhole::Broken(_)) => upstream(
+                ProblemKind::BadGateway,
+                "an answer that must be filtered can't be read whole",
+            ),
         }
     }
 }
@@ -148,9 +73,7 @@ impl From<StreamError> for Refused {
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::TooLarge => Self::too_large(),
-            StreamError::StoodStill => Self::problem(DoorRefusal::Slow, ProblemKind::Malformed, error.to_string())
-                .with_status(StatusCode::REQUEST_TIMEOUT)
-                .and_close(),
+            StreamError::StoodStill => too_slow(error.to_string()),
         }
     }
 }

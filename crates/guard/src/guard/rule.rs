@@ -70,6 +70,8 @@ pub(crate) struct Check {
     pub(crate) server: Option<Source>,
     /// Whether what the database does not know is left to the application.
     pub(crate) is_if_known: bool,
+    /// Whether the request must name something: otherwise the application would take it from what is stored.
+    pub(crate) is_required: bool,
 }
 
 /// How an answer is filtered: each element of an array is kept if the caller has a right to it.
@@ -86,11 +88,15 @@ pub(crate) struct ListRule {
 }
 
 impl Check {
-    /// Parses `ACTION TYPE PLACE`, `ACTION pipeline PLACE@PLACE`, each perhaps with ` if-known` behind it.
+    /// Parses `ACTION TYPE PLACE`, `ACTION pipeline PLACE@PLACE`, each perhaps with ` if-known` and ` required` behind it.
     ///
     /// # Errors
     /// Why it is none.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (text, is_required) = match text.strip_suffix(" required") {
+            Some(text) => (text, true),
+            None => (text, false),
+        };
         let (text, is_if_known) = match text.strip_suffix(" if-known") {
             Some(text) => (text, true),
             None => (text, false),
@@ -117,6 +123,7 @@ impl Check {
             id: Source::parse(id)?,
             server,
             is_if_known,
+            is_required,
         })
     }
 
@@ -169,6 +176,9 @@ impl fmt::Display for Check {
         }
         if self.is_if_known {
             formatter.write_str(" if-known")?;
+        }
+        if self.is_required {
+            formatter.write_str(" required")?;
         }
         Ok(())
     }

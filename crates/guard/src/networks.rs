@@ -4,17 +4,31 @@ use std::net::IpAddr;
 
 /// Addresses that are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Networks(Vec<(IpAddr, u8)>);
+pub struct Networks(Vec<(IpAddr, u8)>);
 
 impl Networks {
     /// Reads a list separated by commas; an address by itself is a network of one.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The word that is no network.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
         words.map(network).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Says whether nobody is believed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Says whether a network is wider than any that belongs to one house: a /8, for IPv6 a /7 as the unique local addresses are.
+    pub fn are_too_wide(&self) -> bool {
+        let is_too_wide = |(network, bits): &(IpAddr, u8)| *bits < if network.is_ipv4() { 8 } else { 7 };
+        self.0.iter().any(is_too_wide)
+    }
+
     /// Says whether an address is in one of them.
-    pub(crate) fn contain(&self, address: IpAddr) -> bool {
+    pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|(network, bits)| match (network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -60,6 +74,8 @@ mod tests {
         }
         let all = Networks::parse("0.0.0.0/0").unwrap();
         assert!(all.contain("1.2.3.4".parse().unwrap()) && !all.contain("::1".parse().unwrap()));
+        assert!(all.are_too_wide() && !networks.are_too_wide() && !networks.is_empty());
+        assert!(Networks::parse("fc00::/7, 10.0.0.0/8").is_ok_and(|networks| !networks.are_too_wide()));
     }
 
     #[test]

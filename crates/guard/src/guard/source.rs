@@ -1,4 +1,4 @@
-//! Where a rule finds the ids that it asks about: `path:id`, `query:id`, `body:/filter_ids/*`, `command:command`.
+//! Where a rule finds the ids that it asks about: `path:id`, `query:id`, `body:/filter_ids/*`, `mentions:/content`, `command:command`.
 
 use std::fmt;
 
@@ -13,6 +13,8 @@ pub(crate) enum Source {
     Query(String),
     /// A place in a JSON document.
     Body(Pointer),
+    /// The models that a text in a JSON document mentions, as `<@M:id|name>`.
+    Mentions(Pointer),
 }
 
 /// A place in a JSON document, or many: `*` is each element of an array.
@@ -42,7 +44,8 @@ impl Source {
             "command" => Ok(Self::Command(place.to_owned())),
             "query" => Ok(Self::Query(place.to_owned())),
             "body" => Pointer::parse(place).map(Self::Body),
-            _ => Err(format!("`{kind}` is none of path, command, query, body")),
+            "mentions" => Pointer::parse(place).map(Self::Mentions),
+            _ => Err(format!("`{kind}` is none of path, command, query, body, mentions")),
         }
     }
 
@@ -50,14 +53,14 @@ impl Source {
     pub(crate) fn variable(&self) -> Option<&str> {
         match self {
             Self::Path(name) | Self::Command(name) => Some(name),
-            Self::Query(_) | Self::Body(_) => None,
+            Self::Query(_) | Self::Body(_) | Self::Mentions(_) => None,
         }
     }
 
     /// The place in the body.
     pub(crate) fn pointer(&self) -> Option<&Pointer> {
         match self {
-            Self::Body(pointer) => Some(pointer),
+            Self::Body(pointer) | Self::Mentions(pointer) => Some(pointer),
             _ => None,
         }
     }
@@ -81,6 +84,7 @@ impl fmt::Display for Source {
             Self::Command(name) => write!(formatter, "command:{name}"),
             Self::Query(name) => write!(formatter, "query:{name}"),
             Self::Body(pointer) => write!(formatter, "body:{pointer}"),
+            Self::Mentions(pointer) => write!(formatter, "mentions:{pointer}"),
         }
     }
 }
@@ -91,5 +95,27 @@ impl fmt::Display for Pointer {
             Step::Member(name) => write!(formatter, "/{name}"),
             Step::Each => formatter.write_str("/*"),
         })
+    }
+}
+
+/// The models that a text mentions: all that any release of the application could read out of it.
+pub(crate) fn mentioned(text: &str) -> impl Iterator<Item = &str> {
+    let begins = text.match_indices("<@M:").map(|(at, begin)| &text[at + begin.len()..]);
+    begins.map(|after| after.split(['|', '>']).next().unwrap_or(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_could_be_read_as_a_mention_is_one() {
+        let all = |text| mentioned(text).collect::<Vec<_>>();
+        assert_eq!(all("hello <@M:m.1|M> and <@M:n>, <@U:u|you>"), ["m.1", "n"]);
+        // 0.6 asks for no end, and 0.12 lets one begin within another.
+        assert_eq!(all("<@M:m"), ["m"]);
+        assert_eq!(all("<@U:x<@M:m|>"), ["m"]);
+        assert_eq!(all("<@M:a<@M:b>"), ["a<@M:b", "b"]);
+        assert_eq!(all("m, @M:m, <@m:m>"), [""; 0]);
     }
 }

@@ -141,7 +141,7 @@ impl Judge {
         let Taken::Route(route) = self.take(head, path) else {
             return Verdict::Pass;
         };
-        let (Rule::Check(checks), Some(caller)) = (&route.rule, caller) else {
+        let (Rule::Check(_), Some(caller)) = (&route.rule, caller) else {
             return self.conclude(caller, &route.on, Judged::refused(Reason::Anonymous), Verdict::Pass);
         };
         let mut body = body.clone();
@@ -159,16 +159,85 @@ impl Judge {
                 Err(reason) => return self.conclude(Some(caller), &route.on, Judged::refused(reason), Verdict::Pass),
             }
         }
-        let places = ask::places(checks).unwrap_or_default();
-        let judged = match places.find(&body) {
+        let judged = self.body_checks(caller, head, path, route, &body, deadline).await;
+        self.conclude(Some(caller), &route.on, judged, passed)
+    }
+
+    /// Judges a request as [`Judge::judge_body`] does, but by the body as it is: no other one can be passed on.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub(crate) async fn judge_unchanged(
+        &self,
+        caller: Option<&Caller>,
+        head: &request::Parts,
+        path: &str,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Verdict {
+        let Taken::Route(route) = self.take(head, path) else {
+            return Verdict::Pass;
+        };
+        let (Rule::Check(_), Some(caller)) = (&route.rule, caller) else {
+            return self.conclude(caller, &route.on, Judged::refused(Reason::Anonymous), Verdict::Pass);
+        };
+        let judged = self.body_checks(caller, head, path, route, body, deadline).await;
+        self.conclude(Some(caller), &route.on, judged, Verdict::Pass)
+    }
+
+    /// Says whether a caller is a super admin, as of now.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub(crate) async fn sees_all(&self, caller: Option<&Caller>, deadline: Instant) -> Result<bool, Refusal> {
+        match self.role(caller, Allow::SuperAdmins, deadline).await.reason {
+            None => Ok(true),
+            Some(Reason::Undecided) => Err(undecided()),
+            Some(_) => Ok(false),
+        }
+    }
+
+    async fn body_checks(
+        &self,
+        caller: &Caller,
+        head: &request::Parts,
+        path: &str,
+        route: &Route,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Judged {
+        let Rule::Check(checks) = &route.rule else {
+            return Judged::refused(Reason::Unclear);
+        };
+        match ask::places(checks).unwrap_or_default().find(body) {
             Ok(found) => {
                 let named = Named::of(path, head, &found);
                 self.checks(caller, route, checks.iter().enumerate(), &named, deadline)
                     .await
             }
             Err(_) => Judged::refused(Reason::Unclear),
+        }
+    }
+
+    /// Says whether nothing is refused.
+    pub(crate) fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
+
+    /// Counts a request that can't be judged, and writes it to the log.
+    pub(crate) fn write_down_unjudged(&self, caller: Option<&Caller>, head: &request::Parts, path: &str) {
+        let on = match self.take(head, path) {
+            Taken::Route(route) => &route.on,
+            Taken::UnknownAndGuarded | Taken::Unknown => UNKNOWN_ROUTE,
         };
-        self.conclude(Some(caller), &route.on, judged, passed)
+        let case = Case {
+            caller,
+            on,
+            reason: Reason::Undecided,
+            denied: None,
+            token: None,
+        };
+        case.record(self.mode, &self.metrics);
     }
 
     async fn judge_checks(

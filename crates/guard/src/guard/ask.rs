@@ -14,7 +14,7 @@ use crate::guard::{
     people::Whom,
     routes::Route,
     rule::{Check, Of},
-    source::Source,
+    source::{Source, mentioned},
 };
 
 /// Where ids come from.
@@ -72,7 +72,7 @@ pub(crate) fn places(checks: &[Check]) -> Option<Places> {
 /// Collects the questions.
 ///
 /// # Errors
-/// [`Unclear`]: a parameter is missing its text, is there twice, or there are too many.
+/// [`Unclear`]: a parameter is missing its text, is there twice, what must be named is not, or there are too many.
 pub(crate) fn collect<'c>(
     checks: impl Iterator<Item = (usize, &'c Check)>,
     route: &Route,
@@ -85,7 +85,12 @@ pub(crate) fn collect<'c>(
             Some(server) => Some(ids(server, 2 * index + 1, route, named)?),
             None => None,
         };
-        for id in ids(&check.id, 2 * index, route, named)? {
+        let ids = ids(&check.id, 2 * index, route, named)?;
+        // What is empty is nothing to the application.
+        if check.is_required && ids.iter().all(|id| id.is_empty()) {
+            return Err(Unclear::new("it does not name what it must name"));
+        }
+        for id in ids {
             if id.is_empty() && check.is_if_known {
                 continue;
             }
@@ -168,6 +173,10 @@ fn ids<'r>(source: &Source, number: usize, route: &Route, named: &Named<'r>) -> 
         Source::Body(_) => {
             let found = named.found.iter().filter(|(found, _)| *found == number);
             Ok(found.map(|(_, id)| Cow::Borrowed(id.as_str())).collect())
+        }
+        Source::Mentions(_) => {
+            let found = named.found.iter().filter(|(found, _)| *found == number);
+            Ok(found.flat_map(|(_, text)| mentioned(text)).map(Cow::Borrowed).collect())
         }
     }
 }

@@ -9,32 +9,35 @@ use http::{HeaderName, HeaderValue};
 use neverstale_lifecycle::random_u64;
 use neverstale_telemetry::TraceParent;
 
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Names the trace and the span of whoever calls.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What else tracers tell each other.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Names the request.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Gives an id that nobody else has.
-pub(crate) fn new_request_id() -> String {
+pub fn new_request_id() -> String {
     format!("{:016x}{:016x}", random_u64(), random_u64() | 1)
 }
 
 /// Gives a trace that begins here: 32 hexadecimal digits name it.
-pub(crate) fn new_traceparent(trace: &str) -> HeaderValue {
+pub fn new_traceparent(trace: &str) -> HeaderValue {
     let mut text = String::with_capacity(55);
     write!(text, "00-{trace}-{:016x}-00", random_u64() | 1).expect("writing to a string never fails");
-    HeaderValue::from_str(&text).expect("hexadecimal digits are a header value")
+    HeaderValue::try_from(text).expect("hexadecimal digits are a header value")
 }
 
 /// Says whether the id that a caller brings can be taken over: short, visible, and of letters that no log mistakes.
-pub(crate) fn is_request_id(value: &HeaderValue) -> bool {
+pub fn is_request_id(value: &HeaderValue) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
     !value.is_empty() && value.len() <= REQUEST_ID_BYTES_MAX && value.as_bytes().iter().all(is_plain)
 }
 
 /// Says whether a value is a `traceparent` that can be passed on.
-pub(crate) fn is_traceparent(value: &HeaderValue) -> bool {
+pub fn is_traceparent(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| TraceParent::parse(text).is_some())
 }
 

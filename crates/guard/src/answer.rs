@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use neverstale_wire::{Problem, problem::PROBLEM_MEDIA_TYPE};
 
 /// Answers with a problem.
-pub(crate) fn problem(problem: &Problem) -> Response<Bytes> {
+pub fn problem(problem: &Problem) -> Response<Bytes> {
     let status = StatusCode::from_u16(problem.status()).expect("kinds of problems have valid statuses");
     let mut response = Response::new(Bytes::from(problem.to_json()));
     *response.status_mut() = status;

@@ -105,6 +105,20 @@ impl Guard {
         !is_read || path.is_below_any(&API_PREFIXES)
     }
 
+    /// Says whether requests that are not allowed are let through all the same, and only written down.
+    pub fn observes(&self) -> bool {
+        self.judge.as_ref().is_some_and(Judge::observes)
+    }
+
+    /// Says whether a request that can't be judged is let through, and then writes it down: where the door only observes.
+    pub fn passes_unjudged(&self, caller: Option<&Caller>, head: &Parts, path: &RoutePath) -> bool {
+        let observing = self.judge.as_ref().filter(|judge| judge.observes());
+        if let Some(judge) = observing {
+            judge.write_down_unjudged(caller, head, path.as_str());
+        }
+        observing.is_some()
+    }
+
     /// Decides about a request before its body is read. `caller` is none for who shows nothing, and for who shows what is
     /// worth nothing.
     ///
@@ -134,6 +148,38 @@ impl Guard {
         match &self.judge {
             Some(judge) => Box::pin(judge.judge_body(caller, head, path.as_str(), body, deadline)).await,
             None => Verdict::Pass,
+        }
+    }
+
+    /// Decides about a request with its body, where nobody can pass it on with another one, as [`Verdict::PassWith`] would.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn judge_unchanged(
+        &self,
+        caller: Option<&Caller>,
+        head: &Parts,
+        path: &RoutePath,
+        body: &Bytes,
+        deadline: Instant,
+    ) -> Verdict {
+        match &self.judge {
+            Some(judge) => Box::pin(judge.judge_unchanged(caller, head, path.as_str(), body, deadline)).await,
+            None => Verdict::Pass,
+        }
+    }
+
+    /// Says whether a caller sees everything, so that nothing would be taken out of an answer.
+    ///
+    /// # Errors
+    /// It can't be told.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn sees_all(&self, caller: Option<&Caller>, deadline: Instant) -> Result<bool, Refusal> {
+        match &self.judge {
+            Some(judge) => Box::pin(judge.sees_all(caller, deadline)).await,
+            None => Ok(true),
         }
     }
 

@@ -7,13 +7,13 @@ use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri::
 use neverstale_listener::Trick;
 
 /// More header bytes than this are refused.
-pub(crate) const HEAD_BYTES_MAX: usize = 48 * 1024;
+pub const HEAD_BYTES_MAX: usize = 48 * 1024;
 /// Longer targets are refused.
-pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a request is refused before anything is known about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Screened {
+pub enum Screened {
     /// What was seen on the connection.
     #[error("{0}")]
     Framing(#[from] Trick),
@@ -41,7 +41,10 @@ pub(crate) enum Screened {
 }
 
 /// Checks a head.
-pub(crate) fn check(head: &Parts, trick: Option<Trick>) -> Result<(), Screened> {
+///
+/// # Errors
+/// Two servers could read it differently, or it is too large.
+pub fn check(head: &Parts, trick: Option<Trick>) -> Result<(), Screened> {
     if let Some(trick) = trick {
         return Err(trick.into());
     }
@@ -123,8 +126,13 @@ fn connection(headers: &HeaderMap) -> Result<(), Screened> {
     }
 }
 
+/// The length of the body, where a head tells it.
+pub fn announced_bytes(head: &Parts) -> Option<u64> {
+    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// The options that `Connection` headers name. One that is no text names nothing.
-pub(crate) fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub fn options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::CONNECTION).iter();
     let options = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
     options.map(str::trim).filter(|option| !option.is_empty())
