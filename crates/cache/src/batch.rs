@@ -57,12 +57,32 @@ impl Cache {
     /// Dropping it loses nothing.
     pub async fn read_all(&self, reads: &[Read], level: Level, deadline: Instant) -> Result<BatchAnswer, ReadError> {
         let answered = self.read_all_uncounted(reads, level, deadline).await;
+        self.count(reads, level, &answered);
+        answered
+    }
+
+    /// Answers several reads from one state by asking Postgres, whatever the tiers hold, and keeps nothing of the answers: for
+    /// what is asked rarely, or must not be kept ([`neverstale_flavour::View::kept`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::read`]; one read that fails fails all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub async fn read_straight(&self, reads: &[Read], deadline: Instant) -> Result<BatchAnswer, ReadError> {
+        let answered = self.afresh(reads, deadline).await;
+        self.count(reads, Level::FullyConsistent, &answered);
+        answered
+    }
+
+    fn count(&self, reads: &[Read], level: Level, answered: &Result<BatchAnswer, ReadError>) {
         let counts = &self.metrics.reads[level.label()];
-        match &answered {
+        match answered {
             Ok(answered) => answered.sources.iter().for_each(|source| counts[source.label()].inc()),
             Err(_) => counts[ReadOutcome::Error].inc_by(reads.len() as u64),
         }
-        answered
     }
 
     async fn read_all_uncounted(

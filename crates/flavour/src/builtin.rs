@@ -55,7 +55,7 @@ impl Flavour {
     }
 
     /// The hash, in hex, of everything that an installation depends on: protocol version, the application's schema, watched tables with their columns
-    /// and tag rules. Views, settings and options may change without a new installation.
+    /// and tag rules. Views, settings and options may change without a new installation, but for the rights of a role that only reads.
     pub fn specification(&self, app_schema: &str) -> String {
         let mut text = format!("neverstale {PROTOCOL_VERSION}\nschema {app_schema:?}\n");
         for table in &self.tables {

@@ -17,6 +17,7 @@
 mod functions;
 mod lineage;
 mod walk;
+mod watched;
 pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,12 +43,23 @@ pub(crate) struct Refusal {
 pub(crate) struct Findings {
     /// Base tables and the columns that the statement reads of them.
     pub(crate) columns: BTreeMap<String, BTreeSet<String>>,
+    /// Those columns of the application that are not watched, as table and column.
+    pub(crate) unwatched: BTreeSet<(String, String)>,
     /// Whether the statement reads the clock.
     pub(crate) is_timed: bool,
 }
 
+/// What becomes of a view's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// They are kept until one of their tags is invalidated.
+    Kept,
+    /// They are asked for each time, so no change need be noticed.
+    Straight,
+}
+
 /// Checks one statement with `params` parameters against the watched tables.
-pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findings, Refusal> {
+pub(crate) fn check(sql: &str, params: usize, tables: &[Table], keeping: Keeping) -> Result<Findings, Refusal> {
     let statement = parse(sql)?;
     let Statement::Query(query) = statement else {
         return Err(refuse(
@@ -69,10 +81,13 @@ pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findin
             "say in `not_after` when the answer changes by time alone",
         ));
     }
-    for reference in &tracer.references {
-        check_watched(reference, tables)?;
+    match keeping {
+        Keeping::Kept => {
+            watched::check(&tracer, tables)?;
+            check_covered(&tracer, tables)?;
+        }
+        Keeping::Straight => watched::check_grantable(&tracer, tables)?,
     }
-    check_covered(&tracer, tables)?;
     let mut columns: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for reference in &tracer.references {
         columns
@@ -81,6 +96,7 @@ pub(crate) fn check(sql: &str, params: usize, tables: &[Table]) -> Result<Findin
             .extend(reference.used.iter().cloned());
     }
     Ok(Findings {
+        unwatched: watched::unwatched(&tracer, tables),
         columns,
         is_timed: tracer.clock_line.is_some(),
     })
@@ -170,28 +186,6 @@ fn is_null(expr: &Expr) -> bool {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => is_null(expr),
         Expr::Value(value) => value.value == Value::Null,
         _ => false,
-    }
-}
-
-fn check_watched(reference: &Reference, tables: &[Table]) -> Result<(), Refusal> {
-    let named = |table: &&Table| table.name == reference.table && table.ours == reference.is_ours;
-    let Some(table) = tables.iter().find(named) else {
-        return Err(refuse(
-            reference.line,
-            format!("table `{}` is not watched", reference.table),
-            "declare it in a [[table]]",
-        ));
-    };
-    match reference.used.iter().find(|column| !table.columns.contains(column)) {
-        Some(column) => Err(refuse(
-            reference.line,
-            format!(
-                "column `{column}` of `{}` (as `{}`) is not watched",
-                reference.table, reference.alias
-            ),
-            "add it to the table's `columns`",
-        )),
-        None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Made by the loader, read by everybody: the installation takes tables and tag rules, the cache takes views, the router takes paths.
 //! Holds no behaviour beyond look-ups; what makes a flavour valid is decided in `load` and `check`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use crate::path::PathPattern;
 
@@ -82,10 +82,14 @@ pub struct View {
     pub params: Vec<Param>,
     /// Whether answers carry secrets.
     pub secret: bool,
+    /// Whether answers may be kept. One that is not is asked of Postgres each time, needs no tags, and is under no path.
+    pub kept: bool,
     /// The statement as written, tables as `app."table"`.
     pub sql: String,
     /// Base tables found in the SQL, sorted, without duplicates.
     pub tables: Vec<String>,
+    /// Columns of the application that it reads and that are not watched, as table and column; none where answers are kept.
+    pub unwatched: BTreeSet<(String, String)>,
     /// Whether the statement reads the clock, so that an answer may change by time alone (`not_after`).
     pub timed: bool,
 }
@@ -121,6 +125,8 @@ pub struct Write {
     pub table: String,
     /// What is bound to `$1`, `$2` …
     pub params: Vec<WriteParam>,
+    /// Whether the second column of the lock is the row's version, which every change counts up; a row that is not there has version 0.
+    pub versioned: bool,
     /// SELECT … FOR UPDATE: a row, if there is one to change; its first column is the document, where one is changed.
     pub lock: String,
     /// Changes the row that was locked.
@@ -184,6 +190,10 @@ pub struct SessionRules {
 pub struct AccessRules {
     /// View that gives what is known of a user.
     pub subject: String,
+    /// View that gives people and groups as a person reads them, never kept; without it nobody can be looked up.
+    pub roster: Option<String>,
+    /// View that gives the names of all resources of a type, never kept.
+    pub names: Option<String>,
     /// Roles that may do anything at all.
     pub roles: Vec<String>,
     /// The role that `admins` speaks of.

@@ -188,7 +188,7 @@ impl Router {
             .as_ref()
             .is_some_and(|session| session.view == view.name);
         // API keys and sessions are resolved by POST alone: a key in a path would end in somebody's access log.
-        if view.name == API_KEY_VIEW || is_session_view || view.path_variables().count() != 1 {
+        if view.name == API_KEY_VIEW || is_session_view || !view.kept || view.path_variables().count() != 1 {
             return Err(RouteError::NotInThisSchema);
         }
         match &view.path {

@@ -3,9 +3,18 @@
 //! Each grant that was really made is written down with the statement that takes it back, so that `uninstall` leaves the
 //! role with what it had.
 
+use std::collections::BTreeSet;
+
+use neverstale_flavour::Flavour;
 use tokio_postgres::{Client, SimpleQueryMessage, error::SqlState};
 
-use crate::{InstallationError, blueprint::Blueprint, error::Operation, names};
+use crate::{
+    InstallationError,
+    blueprint::Blueprint,
+    error::Operation,
+    names,
+    verdict::{Finding, Problem, found},
+};
 
 /// A right to give.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,26 +90,90 @@ fn wanted(blueprint: &Blueprint<'_>, reader: &str) -> Vec<Grant> {
         give: format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
         revoke: Some(format!("REVOKE USAGE ON SCHEMA {schema} FROM {role}")),
     });
-    for watched in &blueprint.tables {
-        let table = names::qualified(watched.table.schema(blueprint.app_schema), &watched.table.name);
-        for column in names::watched_columns(watched.table) {
-            let quoted = names::identifier(&column);
-            grants.push(Grant {
-                // A table of ours may not be there yet.
-                held: format!(
-                    "has_column_privilege({who}, to_regclass({})::oid, {}, 'SELECT')",
-                    names::literal(&table),
-                    names::literal(&column)
-                ),
-                give: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
-                revoke: (!watched.table.ours).then(|| format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
-            });
-        }
+    for column in columns(blueprint.flavour, blueprint.app_schema) {
+        let table = names::qualified(column.schema, column.table);
+        let quoted = names::identifier(&column.name);
+        grants.push(Grant {
+            // A table of ours may not be there yet.
+            held: format!(
+                "has_column_privilege({who}, to_regclass({})::oid, {}, 'SELECT')",
+                names::literal(&table),
+                names::literal(&column.name)
+            ),
+            give: format!("GRANT SELECT ({quoted}) ON {table} TO {role}"),
+            revoke: (!column.ours).then(|| format!("REVOKE SELECT ({quoted}) ON {table} FROM {role}")),
+        });
     }
     grants
 }
 
-/// The rights that the reader still lacks. Wants all watched tables and columns of the application to exist.
+/// A column that a sidecar reads.
+struct Column<'a> {
+    schema: &'a str,
+    table: &'a str,
+    name: String,
+    /// Whether it is of a table of ours.
+    ours: bool,
+}
+
+/// The watched columns, and those that views read besides whose answers are not kept.
+fn columns<'a>(flavour: &'a Flavour, app_schema: &'a str) -> Vec<Column<'a>> {
+    let watched = flavour.tables.iter().flat_map(|table| {
+        let column = |name| Column {
+            schema: table.schema(app_schema),
+            table: &table.name,
+            name,
+            ours: table.ours,
+        };
+        names::watched_columns(table).into_iter().map(column)
+    });
+    let unwatched: BTreeSet<_> = flavour.views.iter().flat_map(|view| &view.unwatched).collect();
+    let unwatched = unwatched.into_iter().map(|(table, name)| Column {
+        schema: app_schema,
+        table,
+        name: name.clone(),
+        ours: false,
+    });
+    watched.chain(unwatched).collect()
+}
+
+/// What views read and the current role may not, table by table. Says nothing of what does not exist.
+///
+/// Not part of [`verify`](crate::verify): what is cached stays right where a view can't be read.
+///
+/// # Errors
+/// What the database answered.
+///
+/// # Cancel safety
+/// Dropping it is safe.
+pub async fn unreadable(
+    client: &Client,
+    flavour: &Flavour,
+    app_schema: &str,
+) -> Result<Vec<Finding>, InstallationError> {
+    let columns = columns(flavour, app_schema);
+    let sql = format!(
+        "SELECT format('%s.%s (%s)', n.nspname, c.relname, string_agg(a.attname, ', ' ORDER BY a.attnum)) \
+         FROM unnest({}, {}, {}) AS wanted (namespace, relation, attribute) \
+         JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.namespace \
+         JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.relation \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.attribute \
+         WHERE NOT (has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')) \
+         GROUP BY n.nspname, c.relname ORDER BY 1",
+        names::literals(columns.iter().map(|column| column.schema)),
+        names::literals(columns.iter().map(|column| column.table)),
+        names::literals(columns.iter().map(|column| column.name.as_str())),
+    );
+    let failed = |source| Operation::Inspect.failed(source);
+    let answer = client.simple_query(&sql).await.map_err(failed)?;
+    let finding = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => Some(found(Problem::Unreadable, row.get(0)?)),
+        _ => None,
+    };
+    Ok(answer.iter().filter_map(finding).collect())
+}
+
+/// The rights that the reader still lacks. Wants all tables and columns of the application that are read to exist.
 pub(crate) async fn missing(
     client: &Client,
     blueprint: &Blueprint<'_>,

@@ -4,7 +4,8 @@
 //! a `State` read by one statement, and two pure functions compare them: one into a [`Plan`] (`plan.rs`), one into a
 //! [`Verdict`] (`verdict.rs`). Thin shells perform plans (`install.rs`, `uninstall.rs`, `suspend.rs`, `lease.rs`).
 //!
-//! Needs the rights of the tables' owner, never a superuser. Reads nothing of the application's rows and knows nothing of views.
+//! Needs the rights of the tables' owner, never a superuser. Reads nothing of the application's rows, and knows of views
+//! only which columns a role must be granted that reads them.
 
 mod blueprint;
 mod collect;
@@ -28,6 +29,7 @@ mod uninstall;
 mod verdict;
 
 pub use error::InstallationError;
+pub use grants::unreadable;
 pub use install::{InstallOptions, install, plan};
 pub use lease::set_lease;
 pub use plan::{Plan, Step};

@@ -236,8 +236,15 @@ fn strays(blueprint: &Blueprint<'_>, state: &State) -> Vec<String> {
         .flat_map(compare::places)
         .map(|place| place.oid)
         .collect();
+    // A table of ours that another release watches keeps its rows, which are an operator's, and loses its triggers: they hold a function
+    // that nothing needs here.
     let is_stray = |trigger: &&TriggerState| {
-        !trigger.cloned && trigger.schema != crate::SCHEMA && !watched.contains(&trigger.table_oid)
+        let is_needed = if trigger.schema == crate::SCHEMA {
+            blueprint.has_function(&trigger.function)
+        } else {
+            watched.contains(&trigger.table_oid)
+        };
+        !trigger.cloned && !is_needed
     };
     let triggers = state.catalog.triggers.iter().filter(is_stray).map(drop_trigger);
     let functions = state

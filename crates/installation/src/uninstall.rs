@@ -16,6 +16,7 @@ use crate::{
     plan::{self, Step},
     relations::RELATIONS,
     run,
+    triggers::PUBLISH,
 };
 
 /// Removes all that was installed; where nothing is, nothing is done. An object that somebody else put into schema `neverstale`
@@ -43,7 +44,8 @@ pub async fn uninstall(client: &Client, lock_timeout: Duration) -> Result<(), In
     run::perform(client, &step, lock_timeout).await
 }
 
-/// Drops the triggers of all watched tables, table by table.
+/// Drops the triggers of all watched tables, table by table: also those of ours that are watched, so that another release, which may know
+/// nothing of them, can go on from here.
 pub(crate) async fn drop_triggers(
     client: &Client,
     state: &State,
@@ -54,7 +56,7 @@ pub(crate) async fn drop_triggers(
             .catalog
             .triggers
             .iter()
-            .filter(|trigger| !trigger.cloned && trigger.schema != SCHEMA)
+            .filter(|trigger| !trigger.cloned && (trigger.schema != SCHEMA || trigger.name != PUBLISH))
     };
     let mut tables: Vec<(&str, &str)> = ours()
         .map(|trigger| (trigger.schema.as_str(), trigger.table.as_str()))

@@ -87,6 +87,7 @@ pub enum Problem {
     ForeignPartition,
     MissingColumn,
     UnsupportedTagColumn,
+    Unreadable,
 }
 
 impl Problem {
@@ -117,6 +118,7 @@ impl Problem {
                 "a key of tags must be text, varchar, uuid or an integer with a deterministic collation, \
                                            the default one where it is lower-cased; a list of keys json, jsonb or text"
             }
+            Self::Unreadable => "this role may not read it, so views that do can't be answered",
         }
     }
 
@@ -143,6 +145,7 @@ impl Problem {
             Self::NotATable | Self::InheritanceParent | Self::ForeignPartition | Self::UnsupportedTagColumn => {
                 "take it out of the flavour; what depends on it cannot be cached"
             }
+            Self::Unreadable => "run neverstale install --reader ROLE as the tables' owner",
         }
     }
 

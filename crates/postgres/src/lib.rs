@@ -29,4 +29,4 @@ pub use settings::DatabaseSettings;
 pub use sql::Statements;
 pub use tag::tag_of;
 pub use target::{Target, TargetError};
-pub use writes::{Change, WriteError, Writer, Written};
+pub use writes::{Change, Standing, WriteError, Writer, Written};

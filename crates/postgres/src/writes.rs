@@ -38,13 +38,22 @@ pub struct Change<'c> {
     pub value: &'c str,
 }
 
+/// What is there once it is locked: the caller judges by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'s> {
+    /// The value as callers read it, if there is one.
+    pub value: Option<&'s [u8]>,
+    /// The version of the row: 0 where there is none, and nothing where rows have no versions.
+    pub version: Option<i64>,
+}
+
 /// What became of a write. Bodies are the answers of the view that gives the value; none where there is no value.
 #[derive(Debug)]
 pub enum Written {
     /// It is committed.
     Changed(Option<Bytes>),
-    /// The caller has judged what is there; nothing was written.
-    Refused(Option<Bytes>),
+    /// The caller has judged what is there; nothing was written. Also tells the version of what is there, if it has one.
+    Refused(Option<Bytes>, Option<i64>),
     /// There is nothing that could hold the value; nothing was written.
     Nothing,
 }
@@ -92,6 +101,14 @@ pub enum WriteError {
     },
 }
 
+/// A row that was locked.
+struct Locked {
+    /// The document in it, where one is changed.
+    document: Option<String>,
+    /// Its version; 0 where rows have none.
+    version: i64,
+}
+
 /// Writes values, on connections of its own to the primary.
 pub struct Writer {
     target: Target,
@@ -135,7 +152,7 @@ impl Writer {
     pub async fn write(
         &self,
         change: Change<'_>,
-        may: &(dyn Fn(Option<&[u8]>) -> bool + Sync),
+        may: &(dyn Fn(Standing<'_>) -> bool + Sync),
         deadline: Instant,
     ) -> Result<Written, WriteError> {
         let _place = timeout_at(deadline, self.places.acquire())
@@ -166,7 +183,7 @@ impl Writer {
     async fn change(
         &self,
         change: Change<'_>,
-        may: &(dyn Fn(Option<&[u8]>) -> bool + Sync),
+        may: &(dyn Fn(Standing<'_>) -> bool + Sync),
         deadline: Instant,
     ) -> Result<(Connection, Written), WriteError> {
         let connection = self.begin(deadline).await?;
@@ -177,8 +194,15 @@ impl Writer {
                 break;
             }
             let current = self.look(&connection, &write, change.read).await?;
-            if !may(current.as_deref()) {
-                return Ok((connection, Written::Refused(current)));
+            let version = write
+                .versioned
+                .then(|| locked.as_ref().map_or(0, |locked| locked.version));
+            let standing = Standing {
+                value: current.as_deref(),
+                version,
+            };
+            if !may(standing) {
+                return Ok((connection, Written::Refused(current, version)));
             }
             let document = write
                 .is_of_document()
@@ -224,23 +248,25 @@ impl Writer {
         self.idle.lock().await.push(connection);
     }
 
-    /// Locks the row, if there is one, and gives the document in it.
+    /// Locks the row, if there is one, and gives what is in it.
     async fn lock(
         &self,
         connection: &Connection,
         write: &Write,
         change: Change<'_>,
-    ) -> Result<Option<Option<String>>, WriteError> {
+    ) -> Result<Option<Locked>, WriteError> {
         const OPERATION: &str = "lock a value";
         let bound = bound(write, change, None);
         let rows = connection.client().query_typed(&write.lock, &typed(&bound)).await;
         let rows = rows.map_err(|error| self.refused(OPERATION, write, &error))?;
         let Some(row) = rows.first() else { return Ok(None) };
-        if !write.is_of_document() {
-            return Ok(Some(None));
-        }
-        let document = row.try_get(0);
-        Ok(Some(document.map_err(|error| self.refused(OPERATION, write, &error))?))
+        let read = || {
+            let document = if write.is_of_document() { row.try_get(0)? } else { None };
+            let version = if write.versioned { row.try_get(1)? } else { 0 };
+            Ok(Locked { document, version })
+        };
+        let locked = read();
+        Ok(Some(locked.map_err(|error| self.refused(OPERATION, write, &error))?))
     }
 
     /// Asks for the value as callers read it, in this transaction.
@@ -296,8 +322,8 @@ impl Writer {
 }
 
 /// The document to change: one that is not there, or null, is empty.
-fn document(locked: Option<&Option<String>>) -> &str {
-    match locked {
+fn document(locked: Option<&Locked>) -> &str {
+    match locked.map(|locked| &locked.document) {
         Some(Some(document)) if document.trim() != "null" => document,
         _ => "{}",
     }

@@ -68,7 +68,7 @@ fn judge(sql: &str) -> Result<Findings, Refusal> {
         .rev()
         .find(|number| sql.contains(&format!("${number}")))
         .unwrap_or(0);
-    check(sql, params, &tables())
+    check(sql, params, &tables(), Keeping::Kept)
 }
 
 #[track_caller]
@@ -402,13 +402,13 @@ fn parameters_are_declared_and_used() {
         "neverstale.tag('user.id', $1)",
     );
     assert!(
-        check(&sql, 2, &tables())
+        check(&sql, 2, &tables(), Keeping::Kept)
             .unwrap_err()
             .reason
             .contains("$2 is declared but not used")
     );
     assert!(
-        check(&sql, 0, &tables())
+        check(&sql, 0, &tables(), Keeping::Kept)
             .unwrap_err()
             .reason
             .contains("has 0 parameters")
@@ -423,4 +423,26 @@ fn refusals_carry_the_line() {
     assert_eq!(refusal.line, 3, "{}", refusal.reason);
     let refusal = judge("SELECT (\n  SELECT random()) AS body, '{}'::text[] AS tags, NULL AS not_after").unwrap_err();
     assert_eq!(refusal.line, 2, "{}", refusal.reason);
+}
+
+#[test]
+fn answers_that_are_not_kept_need_no_tags_and_everything_else_as_well() {
+    let straight = |sql: &str| check(sql, 0, &tables(), Keeping::Straight);
+    let unwatched =
+        "SELECT (SELECT json_agg(u.bio) FROM app.\"user\" AS u) AS body, '{}'::text[] AS tags, NULL AS not_after";
+    assert!(judge(unwatched).is_err());
+    let found = straight(unwatched).unwrap().unwatched;
+    assert_eq!(found, BTreeSet::from([("user".to_owned(), "bio".to_owned())]));
+    let counted = "SELECT (SELECT count(*) FROM app.note AS n) AS body, '{}'::text[] AS tags, NULL AS not_after";
+    assert!(
+        straight(counted)
+            .unwrap_err()
+            .reason
+            .contains("no column is read of table `note`")
+    );
+    straight(&counted.replace('*', "n.id")).unwrap();
+    let ours = counted.replace("app.note", "neverstale.note").replace('*', "n.id");
+    assert!(straight(&ours).unwrap_err().reason.contains("is not watched"));
+    let volatile = "SELECT (SELECT random()) AS body, '{}'::text[] AS tags, NULL AS not_after";
+    straight(volatile).unwrap_err();
 }

@@ -16,6 +16,10 @@ const PERMISSIONS: [&str; 2] = ["read", "write"];
 impl Loader<'_> {
     pub(super) fn access(&self, raw: RawAccess, views: &[View]) -> Result<AccessRules, FlavourError> {
         let subject = self.access_view(raw.subject, views, 1)?;
+        let straight = |name: Option<Spanned<String>>, variables| {
+            name.map(|name| self.straight_view(name, views, variables)).transpose()
+        };
+        let (roster, names) = (straight(raw.roster, 4)?, straight(raw.names, 1)?);
         let mut types: Vec<AccessType> = Vec::new();
         for one in raw.r#type {
             self.known(&one.name, &TYPES)?;
@@ -27,6 +31,8 @@ impl Loader<'_> {
         }
         Ok(AccessRules {
             subject,
+            roster,
+            names,
             roles: raw.roles,
             admin_role: raw.admin_role,
             types,
@@ -57,11 +63,24 @@ impl Loader<'_> {
 
     fn access_view(&self, name: Spanned<String>, views: &[View], variables: usize) -> Result<String, FlavourError> {
         let fits = |view: &View| view.name == *name.get_ref() && view.path_variables().count() == variables;
-        if views.iter().any(fits) {
+        if views.iter().any(|view| fits(view) && view.kept) {
             return Ok(name.into_inner());
         }
         let reason = format!("`{}` is no view with {variables} path variables", name.get_ref());
         Err(self.at(&name, reason, "declare it in a [[view]]"))
+    }
+
+    /// A view about everybody, which is nobody's answer to keep.
+    fn straight_view(&self, name: Spanned<String>, views: &[View], variables: usize) -> Result<String, FlavourError> {
+        let fits = |view: &View| view.name == *name.get_ref() && view.path_variables().count() == variables;
+        if views.iter().any(|view| fits(view) && !view.kept) {
+            return Ok(name.into_inner());
+        }
+        let reason = format!(
+            "`{}` is no view with {variables} path variables whose answers are not kept",
+            name.get_ref()
+        );
+        Err(self.at(&name, reason, "declare it in a [[view]] with kept = false"))
     }
 
     fn known(&self, word: &Spanned<String>, words: &[&str]) -> Result<(), FlavourError> {

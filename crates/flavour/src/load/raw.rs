@@ -67,6 +67,8 @@ pub(super) struct RawView {
     pub(super) params: Vec<Spanned<String>>,
     #[serde(default)]
     pub(super) secret: bool,
+    #[serde(default = "yes")]
+    pub(super) kept: bool,
     pub(super) sql: Spanned<String>,
 }
 
@@ -77,6 +79,8 @@ pub(super) struct RawWrite {
     pub(super) view: Spanned<String>,
     pub(super) table: Spanned<String>,
     pub(super) params: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) versioned: bool,
     pub(super) lock: Spanned<String>,
     pub(super) update: Spanned<String>,
     pub(super) insert: Option<Spanned<String>>,
@@ -113,6 +117,8 @@ pub(super) struct RawSession {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAccess {
     pub(super) subject: Spanned<String>,
+    pub(super) roster: Option<Spanned<String>>,
+    pub(super) names: Option<Spanned<String>>,
     pub(super) roles: Vec<String>,
     pub(super) admin_role: String,
     pub(super) backfill: String,
@@ -139,4 +145,8 @@ pub(super) struct RawAccessType {
     pub(super) group_owners: bool,
     #[serde(default)]
     pub(super) bases: bool,
+}
+
+fn yes() -> bool {
+    true
 }

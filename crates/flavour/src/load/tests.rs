@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::Param;
 
@@ -166,4 +168,16 @@ fn names_are_unique_and_paths_unambiguous() {
             .contains("tag rule `user.id` is declared twice")
     );
     assert!(error("[[setting]]\npath = \"rag.top_k\"\n").contains("declared twice"));
+}
+
+#[test]
+fn answers_that_are_not_kept_are_under_no_path_and_not_asked_by_name() {
+    let whole = "\n[[view]]\nname = \"all\"\nparams = [\"{limit}\"]\nkept = false\nsql = '''\nSELECT (SELECT json_agg(u.name) FROM (SELECT n.name FROM app.\"user\" AS n LIMIT $1::int) AS u) AS body, ARRAY[]::text[] AS tags, NULL::bigint AS not_after'''\n";
+    let flavour = std::sync::Arc::new(Flavour::parse(&format!("{GOOD}{whole}"), "mine.toml").unwrap());
+    let router = crate::Router::new(flavour, &BTreeMap::new()).unwrap();
+    assert!(router.read_of("all", "", &["3"]).is_some());
+    assert_eq!(router.route("/v1/views/all/3"), Err(crate::RouteError::NotInThisSchema));
+    let with_path = whole.replace("kept", "path = \"/v1/all/{limit}\"\nkept");
+    let error = Flavour::parse(&format!("{GOOD}{with_path}"), "mine.toml").unwrap_err();
+    assert!(error.reason.contains("under no path"), "{error}");
 }

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::Loader;
 use super::raw::RawView;
-use crate::check;
+use crate::check::{self, Keeping};
 use crate::error::FlavourError;
 use crate::model::{FlavourOption, Param, PathPattern, Table, View};
 use crate::router::canonical_json;
@@ -47,7 +47,15 @@ impl Loader<'_> {
                 .as_ref()
                 .map(|path| self.path(path, &params, &views))
                 .transpose()?;
-            let findings = check::check(view.sql.get_ref(), params.len(), tables).map_err(|refusal| {
+            if let Some(path) = view.path.as_ref().filter(|_| !view.kept) {
+                return Err(self.at(
+                    path,
+                    "answers that are not kept are under no path".to_owned(),
+                    "leave out `path`, or `kept = false`",
+                ));
+            }
+            let keeping = if view.kept { Keeping::Kept } else { Keeping::Straight };
+            let findings = check::check(view.sql.get_ref(), params.len(), tables, keeping).map_err(|refusal| {
                 let line = self.sql_line(view.sql.span().start) + refusal.line - 1;
                 FlavourError {
                     file: self.file.to_owned(),
@@ -61,8 +69,10 @@ impl Loader<'_> {
                 path,
                 params,
                 secret: view.secret,
+                kept: view.kept,
                 sql: view.sql.get_ref().clone(),
                 tables: findings.columns.into_keys().collect(),
+                unwatched: findings.unwatched,
                 timed: findings.is_timed,
             });
         }

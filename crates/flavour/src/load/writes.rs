@@ -43,6 +43,7 @@ impl Loader<'_> {
                 view,
                 table: table.name.clone(),
                 params,
+                versioned: one.versioned,
                 lock: one.lock.get_ref().clone(),
                 update: one.update.get_ref().clone(),
                 insert: one.insert.as_ref().map(|insert| insert.get_ref().clone()),

@@ -1,10 +1,11 @@
 //! The application's schema changes under an installation [23].
 
 use anyhow::Result;
-use neverstale_installation::{InstallationError, Problem, resume, set_lease, suspend};
+use neverstale_flavour::Table;
+use neverstale_installation::{InstallationError, Problem, install, resume, set_lease, suspend, verify};
 use tokio_postgres::error::SqlState;
 
-use crate::app::{App, column, options};
+use crate::app::{App, column, options, rule, texts};
 
 /// L9. Migrations of watched columns need a pause. Postgres refuses to change the type of a watched column or to drop
 /// it while our triggers name it. `neverstale suspend` before and `neverstale resume` after; reads go on meanwhile,
@@ -160,5 +161,32 @@ async fn a_partition_added_later_is_found_and_mended() -> Result<()> {
         ["0"]
     );
     assert!(app.install().await?.is_empty());
+    Ok(())
+}
+
+/// A rollback to a release that does not watch one of our own tables leaves its rows, and an upgrade watches it again.
+#[tokio::test]
+async fn a_table_of_ours_that_an_earlier_release_does_not_watch_keeps_its_rows() -> Result<()> {
+    let app = App::installed().await?;
+    let overlay = Table {
+        name: "access_overlay".into(),
+        ours: true,
+        columns: texts(&["resource_type", "resource_id"]),
+        tags: vec![rule("access_overlay.resource", &["resource_type", "resource_id"])],
+    };
+    let mut newer = app.flavour.clone();
+    newer.tables.push(overlay);
+    let triggers = "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'neverstale.access_overlay'::regclass";
+    let rows = "SELECT resource_id FROM neverstale.access_overlay";
+    install(&app.owner, &newer, "app", &options()).await?;
+    app.owner
+        .batch_execute("INSERT INTO neverstale.access_overlay VALUES ('function', 'f1', NULL, '{}')")
+        .await?;
+    for (flavour, count) in [(&newer, "3"), (&app.flavour, "0"), (&newer, "3")] {
+        install(&app.owner, flavour, "app", &options()).await?;
+        assert_eq!(verify(&app.owner, flavour, "app").await?.findings, []);
+        assert_eq!(column(&app.owner, triggers).await?, [count]);
+        assert_eq!(column(&app.owner, rows).await?, ["f1"]);
+    }
     Ok(())
 }

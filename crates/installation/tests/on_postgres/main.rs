@@ -13,5 +13,6 @@ mod committing;
 mod installing;
 mod leasing;
 mod publishing;
+mod reading;
 mod server;
 mod verifying;
