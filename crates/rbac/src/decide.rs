@@ -63,7 +63,7 @@ pub(crate) fn alone(
 
 /// Finds the grant that gives a permission: a direct one before one to a group.
 fn granted(rules: &TypeRules, subject: &Subject, needed: Permission, known: &ResourceFacts) -> Option<(Tier, Grant)> {
-    if rules.table.unset_is_public && !known.is_set && needed == Permission::Read {
+    if rules.is_open(known) && needed == Permission::Read {
         let grant = Grant {
             principal: Principal::Everyone,
             permission: needed,

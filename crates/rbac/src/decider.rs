@@ -147,16 +147,15 @@ impl Decider {
             })
         };
         for (user_id, _, resource) in questions {
-            let views = self.views(resource.kind)?;
-            let subject = place_of(self.read(&self.subject_view, user_id)?);
-            places.push((subject, place_of(self.read(&views.one, &resource.id)?)));
+            let subject = place_of(self.read_of_subject(user_id)?);
+            places.push((subject, place_of(self.read_of_one(resource)?)));
         }
         let answered = self.read_all(&reads, level, deadline).await?;
         let mut subjects: Vec<Option<Option<Subject>>> = vec![None; reads.len()];
         let mut decisions = Vec::with_capacity(questions.len());
         for ((_, action, resource), (subject, facts)) in questions.iter().zip(places) {
             if subjects[subject].is_none() {
-                subjects[subject] = Some(subject_of(&answered.entries[subject])?);
+                subjects[subject] = Some(Subject::of_entry(&answered.entries[subject])?);
             }
             let facts = Facts::parse(&answered.entries[facts].body)?;
             decisions.push(match &subjects[subject] {
@@ -233,9 +232,9 @@ impl Decider {
         level: Level,
         deadline: Instant,
     ) -> Result<(Option<(Subject, Arc<Facts>)>, Token), DecideError> {
-        let reads = [self.read(&self.subject_view, user_id)?, self.views(kind)?.all.clone()];
+        let reads = [self.read_of_subject(user_id)?, self.read_of_all(kind)?];
         let BatchAnswer { entries, token, .. } = self.read_all(&reads, level, deadline).await?;
-        let found = match subject_of(&entries[0])? {
+        let found = match Subject::of_entry(&entries[0])? {
             Some(subject) => Some((subject, self.list(kind, &entries[1])?)),
             None => None,
         };
@@ -248,6 +247,18 @@ impl Decider {
             return Ok(answered);
         }
         Ok(self.cache.read_all(reads, level, deadline).await?)
+    }
+
+    pub(crate) fn read_of_subject(&self, user_id: &str) -> Result<Read, DecideError> {
+        self.read(&self.subject_view, user_id)
+    }
+
+    pub(crate) fn read_of_one(&self, resource: &ResourceRef) -> Result<Read, DecideError> {
+        self.read(&self.views(resource.kind)?.one, &resource.id)
+    }
+
+    pub(crate) fn read_of_all(&self, kind: ResourceType) -> Result<Read, DecideError> {
+        Ok(self.views(kind)?.all.clone())
     }
 
     fn views(&self, kind: ResourceType) -> Result<&Views, DecideError> {
@@ -282,9 +293,12 @@ fn views(router: &Router, of_type: &AccessType) -> Option<Views> {
     })
 }
 
-fn subject_of(entry: &Entry) -> Result<Option<Subject>, DecideError> {
-    if !entry.is_found {
-        return Ok(None);
+impl Subject {
+    /// Reads an entry of a flavour's view of subjects; none where there is no such user.
+    pub(crate) fn of_entry(entry: &Entry) -> Result<Option<Self>, DecideError> {
+        if !entry.is_found {
+            return Ok(None);
+        }
+        Self::parse(&entry.body).map(Some)
     }
-    Subject::parse(&entry.body).map(Some)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{Action, Grant, Permission, Principal, ResourceRef};
 
@@ -94,6 +94,24 @@ impl Decision {
             grant: None,
             looked_for: Some(looked_for),
         }
+    }
+}
+
+/// In the words of the contract.
+impl Serialize for Decision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("allowed", &self.allowed)?;
+        if let Some(tier) = &self.tier {
+            map.serialize_entry("tier", tier)?;
+        }
+        if let Some(grant) = &self.grant {
+            map.serialize_entry("grant", grant)?;
+        }
+        if let Some(looked_for) = &self.looked_for {
+            map.serialize_entry("looked_for", &looked_for.to_string())?;
+        }
+        map.end()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use neverstale_cache::ReadError;
 use neverstale_flavour::RouteError;
+use neverstale_wire::{Problem, ProblemKind};
 
 /// A question that can't be decided.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -18,4 +19,25 @@ pub enum DecideError {
     /// A view answered what the rules can't be applied to.
     #[error("the facts of a decision can't be understood")]
     Unreadable,
+}
+
+impl DecideError {
+    /// What a caller may know of it.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Facts(error) => error.problem(),
+            Self::Malformed(RouteError::Malformed(reason)) => Problem::new(ProblemKind::Malformed, reason.clone()),
+            Self::Malformed(_) | Self::NotInThisSchema => ProblemKind::NotInThisSchema.into(),
+            Self::Unreadable => ProblemKind::Internal.into(),
+        }
+    }
+
+    /// Says whether it is a fault of ours, or of the flavour's, of which nobody else will ever tell.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Self::Facts(error) => error.is_ours(),
+            Self::Unreadable => true,
+            Self::Malformed(_) | Self::NotInThisSchema => false,
+        }
+    }
 }

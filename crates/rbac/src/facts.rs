@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
 use crate::{DecideError, ResourceRef, ResourceType};
@@ -63,6 +63,22 @@ pub struct Grant {
     pub principal: Principal,
     /// What it gives.
     pub permission: Permission,
+}
+
+/// In the words of the contract.
+impl Serialize for Grant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, id) = match &self.principal {
+            Principal::User(id) => ("user", Some(id)),
+            Principal::Group(id) => ("group", Some(id)),
+            Principal::Everyone => ("everyone", None),
+        };
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("permission", &self.permission)?;
+        map.serialize_entry("principal_type", kind)?;
+        map.serialize_entry("principal_id", &id)?;
+        map.end()
+    }
 }
 
 /// What a decision knows of a resource.

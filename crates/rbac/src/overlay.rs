@@ -12,8 +12,8 @@ pub const MAKE: &str = "INSERT INTO neverstale.access_overlay (resource_type, re
   VALUES ($1, $2, '{\"read\": {\"group_ids\": [], \"user_ids\": []}, \"write\": {\"group_ids\": [], \"user_ids\": []}}')
   ON CONFLICT DO NOTHING";
 
-/// Locks the row of a resource and gives its document: `$1` its type, `$2` its id.
-pub const LOCK: &str = "SELECT o.access_control FROM neverstale.access_overlay AS o
+/// Locks the row of a resource and gives its document and its version: `$1` its type, `$2` its id.
+pub const LOCK: &str = "SELECT o.access_control, o.version FROM neverstale.access_overlay AS o
   WHERE o.resource_type = $1 AND o.resource_id = $2 FOR UPDATE";
 
 /// Replaces the document of a resource: `$1` its type, `$2` its id, `$3` the document.

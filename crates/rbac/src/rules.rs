@@ -2,7 +2,7 @@
 
 use neverstale_flavour::{AccessRules, AccessType};
 
-use crate::{Action, Permission, ResourceType};
+use crate::{Action, Permission, ResourceFacts, ResourceType};
 
 /// Who may do what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,11 @@ impl Rules {
         }
     }
 
+    /// Whether everybody may see and use a resource because its access was never set.
+    pub fn is_open(&self, kind: ResourceType, known: &ResourceFacts) -> bool {
+        self.of(kind).is_some_and(|rules| rules.is_open(known))
+    }
+
     /// The rules for a type; none where the flavour has none, and then nobody may do anything.
     pub fn of(&self, kind: ResourceType) -> Option<&TypeRules> {
         self.types[kind as usize].as_ref()
@@ -53,6 +58,11 @@ impl TypeRules {
             needs: Action::ALL.map(needs),
             table: access.clone(),
         }
+    }
+
+    /// As [`Rules::is_open`], of a resource of this type.
+    pub(crate) fn is_open(&self, known: &ResourceFacts) -> bool {
+        self.table.unset_is_public && !known.is_set
     }
 
     /// What a grant must give for an action; `None` where no grant is enough.

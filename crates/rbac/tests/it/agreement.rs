@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, env};
 
 use fastrand::Rng;
 use neverstale_cache::Level;
-use neverstale_rbac::{Action, ResourceRef, ResourceType, Tier};
+use neverstale_rbac::{Action, People, ResourceRef, ResourceType, Subject, Tier};
 use neverstale_testkit::Application;
 
 use crate::{
@@ -49,6 +49,7 @@ async fn compare(application: Application) {
         let specification = Specification { flavour, rows: &rows };
         let told = format!("{flavour}, NEVERSTALE_TEST_SEED={seed}, after {last}\n{rows:?}");
         judge(&pod, &specification, &told, &mut seen).await;
+        survey(&pod, &mut dice, &told).await;
         last = world::change(flavour, &mut dice);
         house.write(&last).await;
     }
@@ -106,5 +107,66 @@ async fn judge(pod: &Pod, specification: &Specification<'_>, told: &str, seen: &
                 assert_eq!(given, right, "{user} {action} {kind}\n{told}");
             }
         }
+    }
+}
+
+/// What a person is told of everybody at once is what is decided about each by himself.
+async fn survey(pod: &Pod, dice: &mut Rng, told: &str) {
+    let found = pod
+        .survey
+        .people(People::Like(""), None, 100, deadline())
+        .await
+        .unwrap();
+    assert_eq!(found.roster.people().len(), found.roster.people_total, "{told}");
+    for person in found.roster.people() {
+        let read = format!("/v1/views/access-subject/{}", person.subject.id);
+        let read = pod.router.route(&read).unwrap();
+        let answer = pod.cache.read(&read, Level::FullyConsistent, deadline()).await.unwrap();
+        assert_eq!(person.subject, Subject::parse(&answer.entry.body).unwrap(), "{told}");
+        for group in &person.subject.groups {
+            let way = found.roster.way(person, group);
+            assert!(
+                way.last() == Some(&&**group) && person.listed.iter().any(|listed| way[0] == listed),
+                "{group}: {way:?}\n{told}"
+            );
+        }
+    }
+    let (kind, ids) = IDS[dice.usize(..IDS.len())];
+    let resource = ResourceRef::new(kind.parse().unwrap(), ids[dice.usize(..ids.len())]);
+    let verdicts = pod
+        .survey
+        .verdicts(People::Like(""), &Action::ALL, &resource, deadline())
+        .await
+        .unwrap();
+    assert_eq!(verdicts.decisions.len(), found.roster.people().len());
+    let questions = Action::ALL.map(|action| (action, resource.clone()));
+    for (person, decisions) in verdicts.roster.people().iter().zip(&verdicts.decisions) {
+        let user = &*person.subject.id;
+        let decided = pod
+            .decider
+            .decide_many(user, &questions, Level::FullyConsistent, deadline())
+            .await
+            .unwrap();
+        assert_eq!(*decisions, decided.decisions, "{user} {resource}\n{told}");
+    }
+    let user = USERS[dice.usize(..USERS.len())];
+    let decided = pod
+        .decider
+        .decide_many(user, &questions, Level::FullyConsistent, deadline())
+        .await
+        .unwrap();
+    let one = pod
+        .survey
+        .verdicts(People::Of(&[user]), &Action::ALL, &resource, deadline())
+        .await
+        .unwrap();
+    assert_eq!(
+        one.decisions,
+        std::slice::from_ref(&decided.decisions),
+        "{user} {resource}\n{told}"
+    );
+    let holdings = pod.survey.holdings(user, resource.kind, deadline()).await.unwrap();
+    if let Some(held) = holdings.held.iter().find(|held| held.resource == resource) {
+        assert_eq!(held.decisions[..], decided.decisions[..], "{user} {resource}\n{told}");
     }
 }

@@ -8,7 +8,7 @@ use neverstale_flavour::{Flavour, Router};
 use neverstale_installation::InstallOptions;
 use neverstale_lifecycle::{Clock, Readiness, Tasks};
 use neverstale_postgres::{FillPool, Target};
-use neverstale_rbac::{Action, Decider, Decision, ResourceRef, ResourceType};
+use neverstale_rbac::{Action, Decider, Decision, ResourceRef, ResourceType, Survey};
 use neverstale_telemetry::Metrics;
 use neverstale_testkit::{Application, Database, Postgres};
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,8 @@ pub(crate) struct House {
 
 /// One sidecar's insides.
 pub(crate) struct Pod {
-    pub(crate) decider: Decider,
+    pub(crate) decider: Arc<Decider>,
+    pub(crate) survey: Survey,
     pub(crate) cache: Arc<Cache>,
     pub(crate) router: Arc<Router>,
     tasks: Tasks,
@@ -96,8 +97,16 @@ impl House {
             sleep(Duration::from_millis(2)).await;
         }
         let router = Arc::new(Router::new(Arc::clone(&self.flavour), &BTreeMap::default()).unwrap());
+        let decider = Arc::new(Decider::new(Arc::clone(&cache), Arc::clone(&router)).unwrap());
         Pod {
-            decider: Decider::new(Arc::clone(&cache), Arc::clone(&router)).unwrap(),
+            survey: Survey::new(
+                Arc::clone(&decider),
+                Arc::clone(&cache),
+                Arc::clone(&router),
+                tasks.clone(),
+            )
+            .unwrap(),
+            decider,
             cache,
             router,
             tasks,

@@ -13,3 +13,4 @@ mod world;
 mod agreement;
 mod histories;
 mod scale;
+mod turns;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use neverstale_cache::{Level, Source};
-use neverstale_rbac::{Action, ResourceRef, ResourceType};
+use neverstale_rbac::{Action, People, ResourceRef, ResourceType};
 use neverstale_testkit::Application;
 
 use crate::house::{House, deadline};
@@ -31,6 +31,14 @@ const RIGHT: &str = "
       UNION SELECT g.parent_group_id FROM member JOIN \"group\" AS g ON g.id = member.id WHERE g.parent_group_id IS NOT NULL)
     SELECT DISTINCT t.id FROM tool AS t LEFT JOIN access_grant AS a ON a.resource_type = 'tool' AND a.resource_id = t.id
     WHERE t.user_id = $1 OR a.principal_id IN (SELECT id FROM member) AND a.permission = 'read' ORDER BY 1";
+
+/// What SQL says of the people who may use a tool.
+const RIGHT_PEOPLE: &str = "
+    WITH RECURSIVE member (user_id, id) AS (
+      SELECT user_id, group_id FROM group_member
+      UNION SELECT member.user_id, g.parent_group_id FROM member JOIN \"group\" AS g ON g.id = member.id WHERE g.parent_group_id IS NOT NULL)
+    SELECT count(*) FROM \"user\" AS u WHERE u.role = 'admin' OR EXISTS (SELECT FROM tool AS t WHERE t.id = $1 AND t.user_id = u.id)
+      OR EXISTS (SELECT FROM member JOIN access_grant AS a ON a.principal_id = member.id WHERE member.user_id = u.id AND a.resource_type = 'tool' AND a.resource_id = $1)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_house_is_decided_rightly_and_from_memory() {
@@ -84,6 +92,42 @@ async fn a_large_house_is_decided_rightly_and_from_memory() {
         visible(user).await.unwrap();
     }
     println!("a list of 5,000: {:?} on average", began.elapsed() / users.len() as u32);
+    let all = People::Like("");
+    for round in ["first", "second"] {
+        let began = Instant::now();
+        let verdicts = pod
+            .survey
+            .verdicts(all, &[Action::Execute], &tools[0], deadline())
+            .await
+            .unwrap();
+        let allowed = verdicts
+            .decisions
+            .iter()
+            .filter(|decisions| decisions[0].allowed)
+            .count();
+        println!(
+            "who can, over 10,000 users, the {round} time: {allowed} people in {:?}",
+            began.elapsed()
+        );
+        let row = house.admin.query_one(RIGHT_PEOPLE, &[&tools[0].id]).await.unwrap();
+        assert_eq!(allowed as i64, row.get::<_, i64>(0));
+    }
+    let began = Instant::now();
+    let holdings = pod
+        .survey
+        .holdings(&users[0], ResourceType::Tool, deadline())
+        .await
+        .unwrap();
+    println!("all of 5,000 for one user: {:?}", began.elapsed());
+    assert_eq!(holdings.held.len(), 5_000);
+    let began = Instant::now();
+    let found = pod
+        .survey
+        .people(People::Like("u77"), None, 20, deadline())
+        .await
+        .unwrap();
+    println!("a search among 10,000: {:?}", began.elapsed());
+    assert_eq!(found.roster.people().len(), 20);
     // Once warm, nothing is asked of Postgres but leases.
     let read = pod.router.route("/v1/views/access-tool/t1").unwrap();
     let answer = pod.cache.read(&read, Level::FullyConsistent, deadline()).await.unwrap();
