@@ -12,6 +12,7 @@ use std::{
 use neverstale_cache::Cache;
 use neverstale_lifecycle::{CancellationToken, FileError, Readiness, Tasks, Watched};
 use neverstale_listener::{Activity, Limits, ListenError, Listener, Manner, Peer, ServerTls, Tokens};
+use neverstale_rbac::Survey;
 use neverstale_redis::Redis;
 use neverstale_telemetry::{Listener as Label, Metrics};
 use neverstale_wire::status::InstallationStatus;
@@ -40,6 +41,8 @@ pub struct AdminParts {
     pub drain: CancellationToken,
     /// Cancelled by `POST /quitquitquit`.
     pub quit: CancellationToken,
+    /// Cancelled by `POST /drain`: the door drains, and everything else goes on.
+    pub shut: CancellationToken,
 }
 
 /// What reads are answered with.
@@ -50,6 +53,8 @@ pub struct Shown {
     pub redis: Option<Redis>,
     /// Whether values in L2 are sealed.
     pub is_l2_sealed: bool,
+    /// Looks up who may do what; none where the flavour has no views for that.
+    pub survey: Option<Survey>,
     /// The bound of L1: `cache.l1.bytes_max`.
     pub l1_bytes_max: u64,
     /// The views that are served, by name.

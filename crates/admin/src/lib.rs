@@ -1,12 +1,14 @@
 //! Serves probes, metrics and status to the kubelet, Prometheus and an operator.
 //!
-//! Shows what others know and decides nothing; the one thing that it can do is ask the process to end. Goes on while the `api`
+//! Shows what others know and decides nothing (who may do what is `rbac`'s to say); the one thing that it can do is ask the process to end. Goes on while the `api`
 //! listener drains, so that probes see it.
 
 mod settings;
 
 mod admin;
 mod service;
+
+mod access;
 
 mod faults;
 mod gauges;

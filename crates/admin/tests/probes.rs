@@ -21,6 +21,7 @@ async fn admin() -> (Client, Tasks, Readiness) {
             listen: "127.0.0.1:0".to_owned(),
             ..AdminSettings::default()
         },
+        shut: CancellationToken::new(),
         drain: CancellationToken::new(),
         quit: CancellationToken::new(),
     };

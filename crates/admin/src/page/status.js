@@ -1,9 +1,5 @@
-"use strict";
-// Asks /status every second and shows what it tells. Texts are set as texts, so nothing that is told can become markup.
+// Asks /status every second and shows what it tells.
 const PATIENCE_MS = 4000, REMEMBERED = 60, ROWS = 6;
-const at = id => document.getElementById(id);
-const set = (id, text) => { const place = at(id); if (place.textContent !== text) place.textContent = text };
-const number = value => Number(value).toLocaleString("en");
 const percent = part => (100 * part).toFixed(part > 0.995 && part < 1 ? 2 : 1) + " %";
 const width = (id, part) => { at(id).style.width = 100 * Math.max(0, Math.min(1, part || 0)) + "%" };
 const bytes = value => value < 1048576 ? (value / 1024).toFixed(0) + " KiB" : (value / 1048576).toFixed(1) + " MiB";
@@ -12,19 +8,6 @@ const span = seconds => {
   const days = Math.floor(seconds / 86400), hours = Math.floor(seconds / 3600) % 24, minutes = Math.floor(seconds / 60) % 60;
   return days ? `${days} d ${hours} h` : hours ? `${hours} h ${minutes} min` : minutes ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 };
-const element = (name, text, kind) => {
-  const made = document.createElement(name);
-  if (text) made.textContent = text;
-  if (kind) made.className = kind;
-  return made;
-};
-
-/** A sentence in which what stands between backticks is a command. */
-const sentence = (text, kind) => {
-  const made = element("p", "", kind);
-  made.append(...text.split("`").map((part, place) => place % 2 ? element("code", part) : part));
-  return made;
-};
 const ago = seconds => seconds < 1 ? "now" : span(seconds) + " ago";
 
 /** The last status and when it came; the rates of the last minute; when each position was first seen here. */
@@ -32,7 +15,7 @@ let last = null, rates = [], longest = 1, seen = new Map();
 
 function verdict(text, colour, because) {
   set("verdict", text);
-  at("verdict").className = colour;
+  at("verdict").className = "verdict " + colour;
   set("because", because);
 }
 
@@ -158,3 +141,5 @@ async function ask() {
   setTimeout(ask, document.hidden ? 5000 : 1000);
 }
 ask();
+// Where the other page is switched off, nothing leads there.
+fetch("access", { method: "HEAD", cache: "no-store" }).then(answer => { at("access").hidden = answer.status === 404 }, () => {});
