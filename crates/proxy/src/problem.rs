@@ -7,10 +7,9 @@ use std::{error::Error, fmt, iter::successors};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use neverstale_cache::{ReadError, etag_of};
-use neverstale_changefeed::FeedError;
 use neverstale_flavour::RouteError;
 use neverstale_identity::IdentityError;
-use neverstale_listener::Body;
+use neverstale_listener::{Body, QueryError};
 use neverstale_wire::{Problem, ProblemKind};
 
 use crate::names;
@@ -24,11 +23,14 @@ pub(crate) struct Failure {
     allow: Option<&'static str>,
     challenge: Option<&'static str>,
     /// What is there instead of what the caller named, with its validator.
-    current: Option<Current>,
+    current: Option<Box<Current>>,
 }
 
 /// The answer that a condition was judged by; never printed, since it may hold a secret.
-struct Current(Option<Bytes>);
+struct Current {
+    body: Option<Bytes>,
+    version: Option<i64>,
+}
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,10 +66,10 @@ impl Failure {
         Problem::new(ProblemKind::Forbidden, detail).into()
     }
 
-    /// Somebody was faster: `current` is what there is now.
-    pub(crate) fn precondition_failed(current: Option<Bytes>) -> Self {
+    /// Somebody was faster: `current` is what there is now, `version` its version if it has one.
+    pub(crate) fn precondition_failed(current: Option<Bytes>, version: Option<i64>) -> Self {
         Self {
-            current: Some(Current(current)),
+            current: Some(Box::new(Current { body: current, version })),
             ..ProblemKind::PreconditionFailed.into()
         }
     }
@@ -114,13 +116,13 @@ impl Failure {
         if status != kind_status {
             body = with_status(&body, status);
         }
-        if let Some(Current(current)) = &self.current {
-            body = with_current(body, current.as_deref());
+        if let Some(current) = &self.current {
+            body = with_current(body, current);
         }
         let mut response = Response::new(Body::from(Bytes::from(body)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if let Some(Current(Some(current))) = &self.current {
+        if let Some(current) = self.current.as_ref().and_then(|current| current.body.as_ref()) {
             headers.insert(header::ETAG, etag_of(current));
         }
         headers.insert(header::CONTENT_TYPE, names::PROBLEM);
@@ -145,10 +147,13 @@ fn with_status(body: &[u8], status: StatusCode) -> Vec<u8> {
 }
 
 /// Adds what there is now to the body of a problem, its bytes as they are.
-fn with_current(mut body: Vec<u8>, current: Option<&[u8]>) -> Vec<u8> {
+fn with_current(mut body: Vec<u8>, current: &Current) -> Vec<u8> {
     assert_eq!(body.pop(), Some(b'}'), "a problem is an object");
     body.extend_from_slice(b",\"current\":");
-    body.extend_from_slice(current.unwrap_or(b"null"));
+    body.extend_from_slice(current.body.as_deref().unwrap_or(b"null"));
+    if let Some(version) = current.version {
+        body.extend_from_slice(format!(",\"version\":{version}").as_bytes());
+    }
     body.push(b'}');
     body
 }
@@ -181,6 +186,12 @@ impl From<RouteError> for Failure {
     }
 }
 
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        Self::malformed(error.0)
+    }
+}
+
 impl From<IdentityError> for Failure {
     fn from(error: IdentityError) -> Self {
         match error {
@@ -196,32 +207,12 @@ impl From<IdentityError> for Failure {
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        let detail = match &error {
-            _ if error.is_deadline() => {
-                tracing::debug!(error = chain(&error), "a read missed its deadline");
-                return ProblemKind::DeadlineExceeded.into();
-            }
-            ReadError::Entitlement(FeedError::TokenAhead) => {
-                "the token lies ahead of the primary: it is of another time line, or made up"
-            }
-            ReadError::Entitlement(FeedError::Starting) => "the sidecar is starting",
-            ReadError::Entitlement(FeedError::Ended) => {
-                "the sidecar is shutting down or has to be restarted; /livez says which"
-            }
-            ReadError::Entitlement(FeedError::Verification(_)) => {
-                "the installation could not be verified; /readyz says why"
-            }
-            ReadError::Entitlement(_) => "the primary does not answer",
-            ReadError::Fill(cause) if cause.is_disconnect() => "the primary does not answer",
-            ReadError::Fill(_) => {
-                // The view itself fails: nobody but us will ever tell.
-                tracing::warn!(error = chain(&error), "a view can't be filled");
-                "the view could not be read; the log says why"
-            }
-            ReadError::Deadline => unreachable!("is_deadline says so"),
-        };
-        tracing::debug!(error = chain(&error), "a read can't be answered");
-        Self::unavailable(detail)
+        if error.is_ours() {
+            tracing::warn!(error = chain(&error), "a view can't be filled");
+        } else {
+            tracing::debug!(error = chain(&error), "a read can't be answered");
+        }
+        error.problem().into()
     }
 }
 
@@ -235,6 +226,8 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use neverstale_changefeed::FeedError;
+
     use super::*;
 
     fn told(failure: Failure) -> (u16, String, Vec<(String, String)>) {
@@ -266,8 +259,8 @@ mod tests {
             Failure::uri_too_long(9),
             Failure::head_too_large(9),
             Failure::forbidden("why"),
-            Failure::precondition_failed(None),
-            Failure::precondition_failed(Some(Bytes::from_static(b"{\"value\" : 1}"))),
+            Failure::precondition_failed(None, None),
+            Failure::precondition_failed(Some(Bytes::from_static(b"{\"value\" : 1}")), Some(3)),
             ProblemKind::PreconditionRequired.into(),
             ProblemKind::OutcomeUnknown.into(),
             ProblemKind::TooManyRequests.into(),

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use neverstale_cache::{Level, etag_of};
 use neverstale_flavour::check_json;
 use neverstale_listener::Body;
-use neverstale_postgres::{Change, WriteError, Written};
+use neverstale_postgres::{Change, Standing, WriteError, Written};
 use neverstale_telemetry::WriteOutcome;
 use neverstale_wire::ProblemKind;
 use serde::Deserialize;
@@ -29,6 +29,8 @@ use crate::{
 struct Question {
     path: String,
     value: Box<RawValue>,
+    /// What the writer has read beside the value, where there is one: nobody may have changed anything beside it since.
+    version: Option<i64>,
 }
 
 /// What must be there for the write to be made.
@@ -40,6 +42,8 @@ enum Condition {
     Present,
     /// `If-Match`: one of these.
     OneOf(Vec<HeaderValue>),
+    /// The body's `version` alone.
+    Version,
 }
 
 pub(crate) async fn answer(call: &Call<'_>, target: &str, body: Incoming) -> Result<Response<Body>, Failure> {
@@ -67,10 +71,13 @@ async fn write(call: &Call<'_>, target: &str, body: Incoming) -> Result<Response
     }
     let router = &call.shared.router;
     let target = router.write(target).ok_or(ProblemKind::NotInThisSchema)??;
-    let condition = Condition::read(call.headers)?;
     let body = call.body(body).await?;
     let question: Question = serde_json::from_slice(&body)
-        .map_err(|_| Failure::malformed(r#"the body is not {"path": "…", "value": …}"#))?;
+        .map_err(|_| Failure::malformed(r#"the body is not {"path": "…", "value": …}, perhaps with a "version""#))?;
+    if question.version.is_some() && !target.write.versioned {
+        return Err(Failure::malformed("what is written there has no version"));
+    }
+    let condition = Condition::read(call.headers, question.version.is_some())?;
     check_json(question.value.get())
         .map_err(|reason| Failure::malformed(format!("the value can't be kept: {reason}")))?;
     let read = router.read_of_write(&target, &question.path)?;
@@ -80,10 +87,12 @@ async fn write(call: &Call<'_>, target: &str, body: Incoming) -> Result<Response
         path: &question.path,
         value: question.value.get(),
     };
-    let may = |current: Option<&[u8]>| condition.holds(current);
+    let may = |standing: Standing<'_>| {
+        (question.version.is_none() || question.version == standing.version) && condition.holds(standing.value)
+    };
     match call.shared.writer.write(change, &may, call.deadline).await? {
         Written::Changed(new) => Ok(respond(call, new).await),
-        Written::Refused(current) => Err(Failure::precondition_failed(current)),
+        Written::Refused(current, version) => Err(Failure::precondition_failed(current, version)),
         Written::Nothing => Err(ProblemKind::NotFound.into()),
     }
 }
@@ -108,12 +117,13 @@ async fn respond(call: &Call<'_>, new: Option<Bytes>) -> Response<Body> {
 }
 
 impl Condition {
-    /// Reads `If-Match` and `If-None-Match`, one of which there must be.
-    fn read(headers: &HeaderMap) -> Result<Self, Failure> {
+    /// Reads `If-Match` and `If-None-Match`, one of which there must be, unless the body names a version.
+    fn read(headers: &HeaderMap, has_version: bool) -> Result<Self, Failure> {
         let matches: Vec<HeaderValue> = headers.get_all(header::IF_MATCH).iter().cloned().collect();
         let mut absences = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
         let is_star = |value: &HeaderValue| value.as_bytes().trim_ascii() == b"*";
         match (matches.as_slice(), absences.peek().is_some()) {
+            ([], false) if has_version => Ok(Self::Version),
             ([], false) => Err(ProblemKind::PreconditionRequired.into()),
             ([], true) if absences.all(is_star) => Ok(Self::Absent),
             ([], true) => Err(Failure::malformed("If-None-Match of a write is nothing but *")),
@@ -125,6 +135,7 @@ impl Condition {
 
     fn holds(&self, current: Option<&[u8]>) -> bool {
         match (self, current) {
+            (Self::Version, _) => true,
             (Self::Absent, current) => current.is_none(),
             (Self::Present, current) => current.is_some(),
             (Self::OneOf(_), None) => false,
@@ -169,12 +180,13 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        Condition::read(&headers).map_err(|failure| failure.problem.kind)
+        Condition::read(&headers, false).map_err(|failure| failure.problem.kind)
     }
 
     #[test]
     fn a_write_names_what_must_be_there() {
         assert_eq!(read(&[]), Err(ProblemKind::PreconditionRequired));
+        assert_eq!(Condition::read(&HeaderMap::new(), true).ok(), Some(Condition::Version));
         assert_eq!(read(&[("if-none-match", "*")]), Ok(Condition::Absent));
         assert_eq!(read(&[("if-match", " * ")]), Ok(Condition::Present));
         assert_eq!(read(&[("if-none-match", "\"a\"")]), Err(ProblemKind::Malformed));

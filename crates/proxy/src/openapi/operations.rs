@@ -59,7 +59,7 @@ pub(super) fn paths(flavour: &Flavour, settings: &ApiSettings) -> Value {
 /// Views with one variable can be read by name, but for those that are reached by POST alone.
 fn is_reached_by_name(flavour: &Flavour, view: &View) -> bool {
     let is_session = flavour.session.as_ref().is_some_and(|rules| rules.view == view.name);
-    view.name != API_KEY_VIEW && !is_session && view.path_variables().count() == 1
+    view.kept && view.name != API_KEY_VIEW && !is_session && view.path_variables().count() == 1
 }
 
 /// OpenAPI has no variable that takes the rest of a path; slashes in it are sent as `%2F`.
@@ -134,10 +134,15 @@ fn patch(write: &Write, view: &str) -> Value {
         });
     }
     headers["ETag"] = json!({ "$ref": "#/components/headers/ETag" });
+    let members: &[&str] = if write.versioned {
+        &["path", "value", "version"]
+    } else {
+        &["path", "value"]
+    };
     let ok = json!({
         "description": "The new value, committed.",
         "headers": headers,
-        "content": { "application/json": { "schema": object(&["path", "value"]) } },
+        "content": { "application/json": { "schema": object(members) } },
     });
     let parameters: Vec<_> = write
         .path

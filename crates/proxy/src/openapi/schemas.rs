@@ -27,6 +27,7 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
                 "detail": { "type": "string" },
                 "retry_after_seconds": { "type": "integer", "minimum": 0 },
                 "current": { "description": "With precondition-failed: what a read of the value would say now, null where there is none." },
+                "version": { "type": "integer", "description": "With precondition-failed: the version of what is there now, 0 where there is nothing; only where there are versions." },
             },
         },
         "Json": {
@@ -89,6 +90,10 @@ pub(super) fn all(settings: &ApiSettings) -> Value {
             "properties": {
                 "path": { "type": "string", "minLength": 1, "maxLength": 256, "pattern": "^[^\\u0000]+$" },
                 "value": { "$ref": "#/components/schemas/Json" },
+                "version": {
+                    "type": "integer", "minimum": 0,
+                    "description": "Where the answer of a read has a `version`: the one that was read, 0 where there is nothing yet. In the place of If-Match, or beside it.",
+                },
             },
         },
         "ApiKeyQuestion": {

@@ -1,13 +1,11 @@
 //! What stands under `/v1/access/…`, but for the views.
 
+use neverstale_listener::ID_CHARS_MAX;
 use neverstale_rbac::{Action, ResourceType};
 use serde_json::{Map, Value, json};
 
 use super::{ANY, ASKING, TOKEN_PATTERN, body, common, refer_parameter, responses, state_headers};
-use crate::{
-    decisions::{ID_CHARS_MAX, PAGE_IDS_MAX},
-    settings::ApiSettings,
-};
+use crate::{decisions::PAGE_IDS_MAX, settings::ApiSettings};
 
 pub(super) fn paths(settings: &ApiSettings) -> Map<String, Value> {
     let post = |operation: Value| json!({ "post": operation });
