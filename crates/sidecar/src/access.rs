@@ -105,7 +105,7 @@ impl Desk {
         self.must_be_there(&resource, &grant).await?;
         let client = self.connection.client();
         let (kind, id) = (resource.kind.name(), resource.id.as_str());
-        client
+        let made = client
             .execute(overlay::MAKE, &[&kind, &id])
             .await
             .context("make room for the grant")?;
@@ -113,6 +113,12 @@ impl Desk {
             .query_one(overlay::LOCK, &[&kind, &id])
             .await
             .context("lock the grants")?;
+        // Under the lock: nobody can come in between. What was made a moment ago was not there for anybody else.
+        let version = if made > 0 { 0 } else { row.get::<_, i64>(1) };
+        if asked.version.is_some_and(|expected| expected != version) {
+            client.batch_execute("ROLLBACK").await.context("end")?;
+            return Err(anyhow!("{resource} is at version {version}; nothing was changed").into());
+        }
         let Some(document) = edit(&row.get(0), &grant) else {
             client.batch_execute("ROLLBACK").await.context("end")?;
             output::result(&format!("{resource} {nothing}; nothing was changed"));
@@ -154,10 +160,9 @@ impl Desk {
         let Some(known) = facts.get(resource) else {
             return Err(anyhow!("there is no {resource}").into());
         };
-        let grants: Vec<Value> = known.grants.iter().map(shown).collect();
         output::json(&json!({
             "resource": resource, "owner": known.owner, "kind": known.kind, "active": known.active, "base": known.base,
-            "version": known.version, "grants": grants,
+            "version": known.version, "grants": known.grants,
         }));
         Ok(Exit::Ok)
     }
@@ -248,13 +253,4 @@ impl Desk {
     fn quoted_schema(&self) -> String {
         format!("\"{}\"", self.app_schema.replace('"', "\"\""))
     }
-}
-
-fn shown(grant: &Grant) -> Value {
-    let (kind, id) = match &grant.principal {
-        Principal::User(id) => ("user", Some(id)),
-        Principal::Group(id) => ("group", Some(id)),
-        Principal::Everyone => ("everyone", None),
-    };
-    json!({ "permission": grant.permission, "principal_type": kind, "principal_id": id })
 }

@@ -44,12 +44,25 @@ impl Caller {
         })
     }
 
+    /// Knows where the application is, and a session to show there.
+    pub(crate) fn of_application(address: &str, token: Option<String>) -> Self {
+        Self {
+            address: address.to_owned(),
+            token,
+        }
+    }
+
+    /// Asks for one path within a limit.
+    pub(crate) async fn get_within(&self, path: &str, limit: Duration) -> anyhow::Result<Answer> {
+        timeout(limit, self.ask(path))
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("no answer within {limit:?}")))
+    }
+
     /// Asks for one path; the api listener answers fully consistent.
     pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let answered = timeout(LIMIT, self.ask(path))
+        self.get_within(path, LIMIT)
             .await
-            .unwrap_or_else(|_| Err(anyhow!("no answer within {LIMIT:?}")));
-        answered
             .with_context(|| format!("read {path} from the sidecar at {}", self.address))
             .map_err(|error| Failure {
                 exit: Exit::Unavailable,

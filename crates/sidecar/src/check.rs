@@ -23,7 +23,7 @@ pub(crate) fn run(settings: &Settings, merged: &Merged) -> Result<Exit, Failure>
             "the flavour is {}: {} watched tables, {} views",
             flavour.name,
             flavour.tables.len(),
-            flavour.views.len()
+            flavour.views.iter().filter(|view| view.kept).count()
         )),
         None => lines.push("the flavour will be detected in the database".to_owned()),
     }

@@ -189,6 +189,9 @@ pub(crate) struct Granting {
     /// To change it; otherwise to see and to use it
     #[arg(long)]
     pub(crate) write: bool,
+    /// Only if the grants are still at this version, as `access show` tells it; 0 where there are none yet
+    #[arg(long, value_name = "N")]
+    pub(crate) version: Option<i64>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! is asked for. A probe that can't be made is a finding too, so that one fault does not hide the others.
 
 mod clock;
+mod door;
 mod pooler;
 mod redis;
 mod rights;
@@ -12,6 +13,7 @@ mod timing;
 
 use std::fmt;
 
+use neverstale_flavour::SessionRules;
 use neverstale_lifecycle::Clock;
 use neverstale_postgres::Connection;
 use serde::Serialize;
@@ -103,11 +105,12 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Doctor) -> Result<Exit
     let mut findings = Vec::new();
     let connected = database::connect(&settings.database).await;
     let is_reachable = connected.is_ok();
+    let mut sessions = None;
     match connected {
         Ok(connection) => {
             let target = database::target(&settings.database)?;
             findings.push(Finding::ok("database.connection", format!("{target} answers")));
-            Box::pin(examine_database(settings, asked, &connection, &mut findings)).await;
+            sessions = Box::pin(examine_database(settings, asked, &connection, &mut findings)).await;
         }
         Err(failure) if failure.exit == Exit::Usage => return Err(failure),
         Err(failure) => findings.push(Finding::fail(
@@ -117,6 +120,7 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Doctor) -> Result<Exit
         )),
     }
     findings.push(redis::examine(&settings.redis).await);
+    findings.extend(door::examine(settings, sessions.as_ref()).await);
     tell(&findings, asked.report.json);
     Ok(match worst(&findings) {
         _ if !is_reachable => Exit::Unavailable,
@@ -125,12 +129,14 @@ pub(crate) async fn run(settings: &Settings, asked: &cli::Doctor) -> Result<Exit
     })
 }
 
+/// Gives how the application signs sessions, which its schema tells.
 async fn examine_database(
     settings: &Settings,
     asked: &cli::Doctor,
     connection: &Connection,
     findings: &mut Vec<Finding>,
-) {
+) -> Option<SessionRules> {
+    let mut sessions = None;
     let client = connection.client();
     let watch = clock::start(client, Clock::system()).await;
     findings.extend(server::examine(client).await);
@@ -145,6 +151,7 @@ async fn examine_database(
             if settings.api.writes_allowed {
                 findings.push(rights::of_writes(client, &flavour, &settings.database.app_schema).await);
             }
+            sessions.clone_from(&flavour.session);
             findings.extend(timing::examine(settings, flavour, connection, asked.measure_commit).await);
         }
         Err(failure) => findings.push(Finding::fail(
@@ -154,6 +161,7 @@ async fn examine_database(
         )),
     }
     findings.extend(clock::examine(client, watch).await);
+    sessions
 }
 
 fn worst(findings: &[Finding]) -> Grade {

@@ -45,7 +45,10 @@ pub(crate) async fn uninstall(settings: &Settings, asked: &Locking) -> Result<Ex
 
 pub(crate) async fn verify(settings: &Settings, asked: &Report) -> Result<Exit, Failure> {
     let (connection, flavour) = connect(settings).await?;
-    let verdict = installation::verify(connection.client(), &flavour, &settings.database.app_schema).await?;
+    let (client, app_schema) = (connection.client(), &settings.database.app_schema);
+    let mut verdict = installation::verify(client, &flavour, app_schema).await?;
+    let unreadable = installation::unreadable(client, &flavour, app_schema).await?;
+    verdict.findings.extend(unreadable);
     if asked.json {
         let finding = |finding: &installation::Finding| {
             let (what, next_step) = (finding.problem.statement(), finding.problem.next_step());

@@ -9,12 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use neverstale_cache::Auditor;
+use neverstale_ext_authz::ExtAuthzHandle;
 use neverstale_flavour::Flavour;
 use neverstale_ingress::IngressHandle;
 use neverstale_lifecycle::{CancellationToken, Clock, Joined, Readiness, StopCause, Tasks, wait_for_stop};
 use neverstale_otlp::Exporter;
 use neverstale_proxy::ApiHandle;
-use neverstale_rbac::Decider;
+use neverstale_rbac::{Decider, Survey};
 use neverstale_redis::Redis;
 use neverstale_telemetry::{Metrics, init_logs, init_logs_and_traces};
 use tokio::{
@@ -71,7 +72,8 @@ struct Process {
     tasks: Tasks,
     /// Cancelled by `POST /quitquitquit`.
     quit: CancellationToken,
-    /// Cancelled when the door should let nobody in any more, while the application still asks the api.
+    /// Cancelled when the door should let nobody in any more, while the application still asks the api: at the end, or before by
+    /// `POST /drain`.
     shut: CancellationToken,
     /// Cancelled when the listeners should take nothing new while everything behind them goes on.
     drain: CancellationToken,
@@ -125,6 +127,8 @@ struct Listeners {
     api: ApiHandle,
     /// None where the sidecar does not stand in front of the application.
     ingress: Option<IngressHandle>,
+    /// None where no Envoy asks.
+    ext_authz: Option<ExtAuthzHandle>,
 }
 
 /// Builds everything, from the stores up to the listeners.
@@ -162,18 +166,39 @@ async fn start(process: &Process) -> Result<Listeners, Failure> {
     let feed = parts::feed(process, &flavour, redis.as_ref(), keys.as_ref())?;
     let is_sealed = keys.is_some();
     let cache = parts::cache(process, &flavour, feed, redis.as_ref(), keys)?;
-    let _ = shown.set(parts::shown(process, &flavour, &cache, redis.as_ref(), is_sealed));
+    let router = Arc::new(router);
+    let decider = Decider::new(Arc::clone(&cache), Arc::clone(&router)).map(Arc::new);
+    let survey = decider.as_ref().and_then(|decider| {
+        Survey::new(
+            Arc::clone(decider),
+            Arc::clone(&cache),
+            Arc::clone(&router),
+            tasks.clone(),
+        )
+    });
+    let _ = shown.set(parts::shown(
+        process,
+        &flavour,
+        &cache,
+        survey,
+        redis.as_ref(),
+        is_sealed,
+    ));
 
     let auditor = Arc::new(Auditor::default());
     let audit = Arc::clone(&auditor).run(Arc::clone(&cache), settings.audit.clone(), readiness.clone());
     tasks.spawn("audit", parts::until(tasks.shutdown(), audit));
-    let router = Arc::new(router);
     let identity = parts::identity(process, &router, &cache, redis.as_ref())?;
-    let decider = Decider::new(Arc::clone(&cache), Arc::clone(&router)).map(Arc::new);
-    let guard = parts::guard(process, &router, &cache, decider.as_ref())?;
-    let api = parts::api(process, router, cache, Arc::clone(&identity), decider, auditor).await?;
-    let ingress = Box::pin(parts::ingress(process, identity, guard)).await?;
-    Ok(Listeners { api, ingress })
+    let guard = Arc::new(parts::guard(process, &router, &cache, decider.as_ref())?);
+    let callers = Arc::new(parts::callers(process, Arc::clone(&identity))?);
+    let api = parts::api(process, router, cache, identity, decider, auditor).await?;
+    let ingress = Box::pin(parts::ingress(process, Arc::clone(&callers), Arc::clone(&guard))).await?;
+    let ext_authz = parts::ext_authz(process, callers, guard).await?;
+    Ok(Listeners {
+        api,
+        ingress,
+        ext_authz,
+    })
 }
 
 /// Takes no new traffic, lets what is open come to its end, and gives up when the grace period is over or somebody asks
@@ -191,13 +216,21 @@ async fn end(process: &Process, cause: StopCause, listeners: Option<Listeners>) 
     }
 }
 
-/// The door first: what it has let in, the application answers with the help of the api.
+/// The door first, and Envoy's beside it: what they have let in, the application answers with the help of the api.
 async fn drain(process: &Process, listeners: Option<Listeners>, deadline: Instant) {
     process.shut.cancel();
     let drained = async {
-        if let Some(Listeners { api, ingress }) = listeners {
+        if let Some(Listeners {
+            api,
+            ingress,
+            ext_authz,
+        }) = listeners
+        {
             if let Some(ingress) = ingress {
                 ingress.drained().await;
+            }
+            if let Some(ext_authz) = ext_authz {
+                ext_authz.drained().await;
             }
             process.drain.cancel();
             api.drained().await;

@@ -5,8 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use neverstale_admin::AdminSettings;
 use neverstale_cache::{AuditSettings, L1Settings};
 use neverstale_changefeed::FeedSettings;
+use neverstale_ext_authz::ExtAuthzSettings;
 use neverstale_flavour::{Flavour, Router};
-use neverstale_ingress::{GuardSettings, IngressSettings};
+use neverstale_guard::guard::GuardSettings;
+use neverstale_ingress::IngressSettings;
 use neverstale_lifecycle::LifecycleSettings;
 use neverstale_otlp::{Collector, OtlpSettings};
 use neverstale_postgres::{DatabaseSettings, Target};
@@ -66,6 +68,8 @@ tree! {
     ingress: IngressSettings,
     /// What the door asks.
     guard: GuardSettings,
+    /// The listener for Envoy.
+    ext_authz: ExtAuthzSettings,
     /// Log lines.
     telemetry: TelemetrySettings,
     /// Traces and metrics to a collector.
@@ -140,6 +144,9 @@ impl Settings {
                 let reason = format!("needs {section}.tls_key_file, and the other way round");
                 refuse(&format!("{section}.tls_cert_file"), reason);
             }
+        }
+        if let Err((setting, reason)) = self.ingress.check() {
+            refuse(setting, reason);
         }
         if self.ingress.listen.is_some() && self.api.session_secret.is_none() && self.api.session_secret_file.is_none()
         {

@@ -150,6 +150,45 @@ async fn the_doctor_tells_what_is_wrong_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_reader_who_lacks_a_column_of_a_view_is_told_which() {
+    let database = database().await;
+    let superuser = database.connect().await.expect("the superuser");
+    let role = format!("reader_{}", database.name());
+    let run = async |sql: String| superuser.batch_execute(&sql).await.expect("done");
+    run(format!("CREATE ROLE \"{role}\" LOGIN")).await;
+    expect(0, &["install", "--reader", &role], &database).await;
+    let url = database.url().replace("//postgres@", &format!("//{role}@"));
+    let as_reader = async |word: &'static str, code: i32| {
+        let output = neverstale(&[word], &database, &[("DATABASE_URL", &url)]).await;
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{report}");
+        report
+    };
+    as_reader("verify", 0).await;
+    let report = as_reader("doctor", 0).await;
+    assert!(
+        report.contains("this role may read all that a sidecar reads"),
+        "{report}"
+    );
+
+    // The other columns of the table may still be read.
+    run(format!("REVOKE SELECT (name) ON prompt FROM \"{role}\"")).await;
+    let report = as_reader("verify", 3).await;
+    assert!(
+        report.contains("public.prompt (name): this role may not read it"),
+        "{report}"
+    );
+    let report = as_reader("doctor", 3).await;
+    assert!(
+        report.contains("this role may not read public.prompt (name)"),
+        "{report}"
+    );
+    expect(0, &["install", "--reader", &role], &database).await;
+    as_reader("verify", 0).await;
+    run(format!("DROP OWNED BY \"{role}\"; DROP ROLE \"{role}\"")).await;
+}
+
+#[tokio::test]
 async fn the_doctor_knows_a_standby() {
     // A server of its own: a shared one may belong to somebody else, who would not let us copy it.
     let postgres = Postgres::start(PostgresVersion::from_environment(), &[("fsync", "off")])

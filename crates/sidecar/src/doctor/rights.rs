@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use neverstale_flavour::Flavour;
-use neverstale_installation::{Probe, Problem, Verdict, probe, verify};
+use neverstale_installation::{Probe, Problem, Verdict, probe, unreadable as unreadable_columns, verify};
 use tokio_postgres::Client;
 
 use super::Finding;
@@ -94,18 +94,21 @@ fn noise(probe: &Probe) -> Finding {
 
 /// Lists what a sidecar must read and this role may not.
 async fn unreadable(client: &Client, flavour: &Flavour, app_schema: &str) -> anyhow::Result<Vec<String>> {
-    let tables: Vec<&str> = flavour.tables.iter().map(|table| table.name.as_str()).collect();
     let rows = client
-        .query(UNREADABLE, &[&app_schema, &tables])
+        .query(UNREADABLE, &[])
         .await
         .context("ask which tables may be read")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let columns = unreadable_columns(client, flavour, app_schema)
+        .await
+        .context("ask which columns may be read")?;
+    let ours = rows.iter().map(|row| row.get(0));
+    Ok(ours.chain(columns.into_iter().map(|finding| finding.object)).collect())
 }
 
 const UNREADABLE: &str = "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE (n.nspname = $1 AND c.relname = ANY ($2) AND c.relkind IN ('r', 'p') \
-        OR n.nspname = 'neverstale' AND c.relkind IN ('r', 'S') AND c.relname IN ('tag', 'log', 'pruned', 'boot', 'installation', 'intent')) \
+    WHERE n.nspname = 'neverstale' AND c.relkind IN ('r', 'S') \
+      AND c.relname IN ('tag', 'log', 'pruned', 'boot', 'installation', 'intent') \
       AND NOT (has_schema_privilege(n.oid, 'USAGE') AND CASE c.relkind \
         WHEN 'S' THEN has_sequence_privilege(c.oid, 'SELECT') ELSE has_any_column_privilege(c.oid, 'SELECT') END)";
 

@@ -12,16 +12,18 @@ use anyhow::anyhow;
 use neverstale_admin::{Admin, AdminHandle, AdminParts, Shown};
 use neverstale_cache::{Auditor, Cache, CacheParts, L1, L2, L2Parts};
 use neverstale_changefeed::{Broadcast, Feed, FeedParts};
+use neverstale_ext_authz::{ExtAuthz, ExtAuthzHandle, ExtAuthzParts};
 use neverstale_flavour::{Flavour, Router};
-use neverstale_identity::{Identity, IdentityParts};
-use neverstale_ingress::{
-    Ingress, IngressHandle, IngressParts,
+use neverstale_guard::{
+    callers::Callers,
     guard::{Guard, GuardParts, Routes},
 };
+use neverstale_identity::{Identity, IdentityParts};
+use neverstale_ingress::{Ingress, IngressHandle, IngressParts};
 use neverstale_lifecycle::{Backoff, CancellationToken, Watched};
 use neverstale_postgres::{FillPool, Writer};
 use neverstale_proxy::{Api, ApiHandle, ApiParts};
-use neverstale_rbac::Decider;
+use neverstale_rbac::{Decider, Survey};
 use neverstale_redis::Redis;
 use neverstale_wire::{BroadcastCodec, KeyRing, status::InstallationStatus};
 
@@ -158,6 +160,7 @@ pub(super) fn shown(
     process: &Process,
     flavour: &Flavour,
     cache: &Arc<Cache>,
+    survey: Option<Survey>,
     redis: Option<&Arc<Redis>>,
     is_l2_sealed: bool,
 ) -> Shown {
@@ -174,8 +177,14 @@ pub(super) fn shown(
         cache: Arc::clone(cache),
         redis: redis.map(|redis| Redis::clone(redis)),
         is_l2_sealed,
+        survey,
         l1_bytes_max: settings.l1.bytes_max,
-        views: flavour.views.iter().map(|view| view.name.clone()).collect(),
+        views: flavour
+            .views
+            .iter()
+            .filter(|view| view.kept)
+            .map(|view| view.name.clone())
+            .collect(),
         installation,
     }
 }
@@ -197,6 +206,7 @@ pub(super) async fn admin(process: &Process, shown: Arc<OnceLock<Shown>>) -> Res
         settings: settings.admin.clone(),
         drain: process.drain.clone(),
         quit: process.quit.clone(),
+        shut: process.shut.clone(),
     };
     Admin::start(parts, tasks)
         .await
@@ -262,7 +272,7 @@ pub(super) async fn api(
         .map_err(|error| Failure::of_listener(error, "api.listen"))
 }
 
-/// Reads the rules of the door, if there is to be one.
+/// Reads the rules of the door, if there is to be one, or somebody who asks what it would do.
 pub(super) fn guard(
     process: &Process,
     router: &Arc<Router>,
@@ -270,7 +280,8 @@ pub(super) fn guard(
     decider: Option<&Arc<Decider>>,
 ) -> Result<Guard, Failure> {
     let settings = &process.settings.guard;
-    if process.settings.ingress.listen.is_none() || settings.mode == "off" {
+    let is_asked = process.settings.ingress.listen.is_some() || process.settings.ext_authz.is_on();
+    if !is_asked || settings.mode == "off" {
         return Ok(Guard::default());
     }
     let name = &router.flavour().name;
@@ -293,20 +304,49 @@ pub(super) fn guard(
     }))
 }
 
+/// Makes what finds out who asks, for the door and whoever asks what it would do.
+pub(super) fn callers(process: &Process, identity: Arc<Identity>) -> Result<Callers, Failure> {
+    let (settings, metrics) = (&process.settings.ingress, Arc::clone(&process.metrics));
+    settings.callers(identity, metrics).map_err(Failure::usage)
+}
+
 /// Opens the door in front of the application, if there is to be one.
 pub(super) async fn ingress(
     process: &Process,
-    identity: Arc<Identity>,
-    guard: Guard,
+    callers: Arc<Callers>,
+    guard: Arc<Guard>,
 ) -> Result<Option<IngressHandle>, Failure> {
     let parts = IngressParts {
-        identity,
+        callers,
         guard,
         settings: process.settings.ingress.clone(),
         metrics: Arc::clone(&process.metrics),
         drain: process.shut.clone(),
     };
-    Ingress::start(parts, &process.tasks)
+    Box::pin(Ingress::start(parts, &process.tasks))
         .await
         .map_err(|error| Failure::of_listener(error, "ingress.listen"))
+}
+
+/// Starts the `ext_authz` listener, if there is to be one.
+pub(super) async fn ext_authz(
+    process: &Process,
+    callers: Arc<Callers>,
+    guard: Arc<Guard>,
+) -> Result<Option<ExtAuthzHandle>, Failure> {
+    let door = &process.settings.ingress;
+    let parts = ExtAuthzParts {
+        callers,
+        guard,
+        settings: process.settings.ext_authz.clone(),
+        body_bytes_max: door.body_bytes_max,
+        judged_bytes_max: door.judged_bytes_max.min(door.body_bytes_max),
+        decision: Duration::from_millis(door.decision_ms),
+        readiness: process.readiness.clone(),
+        metrics: Arc::clone(&process.metrics),
+        drain: process.shut.clone(),
+    };
+    ExtAuthz::start(parts, &process.tasks)
+        .await
+        .map_err(|error| Failure::of_listener(error, "ext_authz.listen"))
 }
