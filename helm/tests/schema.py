@@ -39,6 +39,8 @@ NOT_SETTINGS = [
     ("database", "url"), ("redis", "url"), ("redis", "sentinel_password"), ("redis", "key_file"),
     ("api", "listen"), ("api", "socket"), ("api", "token_file"), ("api", "session_secret"),
     ("admin", "listen"), ("lifecycle", "grace_period_seconds"),
+    ("ingress", "listen"), ("ingress", "upstream"), ("ingress", "tls_cert_file"), ("ingress", "tls_key_file"),
+    ("ingress", "trusted_proxies"),
 ]
 
 

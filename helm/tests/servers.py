@@ -8,8 +8,10 @@ import http.client
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -18,6 +20,8 @@ import house
 
 # A deadline for what takes a second; waiting is for a state, never for a time.
 PATIENCE = 30
+# An address of the pod itself.
+ADDRESS = re.compile(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
 def free_port():
@@ -50,10 +54,13 @@ class Postgres:
             self.user = "postgres"
             owner = pwd.getpwnam(self.user)
             os.chown(self.home, owner.pw_uid, owner.pw_gid)
-        data = self.home / "data"
-        self.run("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+        self.run("initdb", "-D", self.home / "data", "-A", "trust", "-U", "postgres", "--no-sync")
+        self.start()
+
+    def start(self):
+        """Starts it, again after it was stopped."""
         options = f"-p {self.port} -k {self.home} -c fsync=off -c listen_addresses=127.0.0.1"
-        self.run("pg_ctl", "-D", data, "-w", "-l", self.home / "log", "-o", options, "start")
+        self.run("pg_ctl", "-D", self.home / "data", "-w", "-l", self.home / "log", "-o", options, "start")
 
     def run(self, program, *arguments, stdin=None):
         """Runs one of its programs to its end."""
@@ -118,10 +125,11 @@ class Kubelet:
         """Paths of the container as paths of this machine, its ports as free ones."""
         for path in ["/run/neverstale", "/etc/neverstale"]:
             value = value.replace(path, str(self.home) + path)
-        host, colon, port = value.rpartition(":")
-        if colon and host in {"127.0.0.1", "0.0.0.0"} and port.isdigit():
-            return f"127.0.0.1:{self.port(int(port))}"
-        return value
+        return self.ports_here(value) if re.match(rf"(http://)?{ADDRESS.pattern}", value) else value
+
+    def ports_here(self, text):
+        """Addresses of the pod itself as those of this machine."""
+        return ADDRESS.sub(lambda address: f"127.0.0.1:{self.port(int(address[1]))}", text)
 
     def port(self, port):
         """The free port that stands for the container's."""
@@ -150,6 +158,26 @@ class Kubelet:
         done = subprocess.run(command, env=self.env(container), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", timeout=120)
         return done.returncode, done.stdout
 
+    def get(self, port, path, scheme="HTTP"):
+        """The status of one request to a port of the pod; none while nobody listens. Certificates are not judged, as by the kubelet."""
+        if scheme == "HTTPS":
+            anybody = ssl._create_unverified_context()
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port(port), timeout=5, context=anybody)
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port(port), timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return None
+        finally:
+            connection.close()
+
+    def run(self, words):
+        """Runs a command in a container whose image has it, as exec probes and hooks are run: its exit code."""
+        words = [self.ports_here(word) for word in words]
+        return subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=PATIENCE).returncode
+
     def start(self, pod, container):
         """Runs a container that stays."""
         self.mount(pod, container)
@@ -166,18 +194,11 @@ class Running:
         """The status that a probe gets; none while nobody listens."""
         asked = self.container[name]["httpGet"]
         port = next(one["containerPort"] for one in self.container["ports"] if one["name"] == asked["port"])
-        return self.get(port, asked["path"])
+        return self.kubelet.get(port, asked["path"])
 
     def get(self, port, path):
         """The status of one request."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.kubelet.port(port), timeout=5)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except OSError:
-            return None
-        finally:
-            connection.close()
+        return self.kubelet.get(port, path)
 
     def end(self):
         """Tells it to end, as the kubelet does, and gives its exit code."""

@@ -22,6 +22,7 @@ def secrets(url, reader=None):
         "chat-redis": {"redis-url": "redis://:a-password@chat:6379/0"},
         "chat-sealing": {"keys": SEALING},
         "chat-tokens": {"tokens": "a-token\n"},
+        "chat-door-tls": {"tls.crt": "", "tls.key": ""},
     }
 
 

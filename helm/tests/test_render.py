@@ -1,6 +1,7 @@
 """What Helm renders: as kept in snapshots/, valid for Kubernetes, with the promises that an operator relies on."""
 
 import copy
+import re
 import unittest
 
 import helm_python
@@ -99,6 +100,15 @@ class Rendering(unittest.TestCase):
             "redis.bundled.existingSecret": {"redis": {"bundled": {"enabled": True}}},
             "langfuse.existingSecret": {"langfuse": {"enabled": True}},
             "directus.existingSecret": {"directus": {"enabled": True}},
+            "app.env names HOST": {"app": {"env": [{"name": "HOST", "value": "0.0.0.0"}]}},
+            "door.enabled needs app.enabled": {
+                "app": {"enabled": False, "podLabels": {"app": "chat"}},
+                "door": {"enabled": True},
+            },
+            "asks the port http": {
+                "app": {"startupProbe": {"httpGet": {"path": "/health", "port": "http"}}},
+                "door": {"enabled": True},
+            },
             "choose one": {"monitoring": {"serviceMonitor": True, "podMonitor": True}},
         }
         for words, values in missing.items():
@@ -115,6 +125,42 @@ class Promises(unittest.TestCase):
             for one in house.workloads(house.objects(values, upgrade)):
                 yield name, values, house.pod_of(one)
 
+    def pre_stop_seconds(self, pod):
+        """How long the application's container goes on after it was told to end."""
+        command = house.named(pod["containers"], "open-webui")["lifecycle"]["preStop"]["exec"]["command"]
+        return sum(map(int, re.findall(r"(?:sleep|--max-time) (\d+)", " ".join(command))))
+
+    def test_with_a_door_nothing_leads_around_it(self):
+        for name, values, pod in self.pods():
+            door = values.get("door", {})
+            if not door.get("enabled"):
+                continue
+            with self.subTest(name):
+                upgrade = house.cases()[name][1]
+                found = house.objects(values, upgrade)
+                application, sidecar = house.named(pod["containers"], "open-webui"), house.sidecar_of(pod)
+                self.assertEqual([one["value"] for one in application["env"] if one["name"] == "HOST"], ["127.0.0.1"])
+                self.assertNotIn("ports", application)
+                port = house.named(sidecar["ports"], "door")["containerPort"]
+                for service in house.of_kind(found, "Service"):
+                    # By number: Kubernetes before 1.32 does not find names of a native sidecar's ports.
+                    self.assertEqual([one["targetPort"] for one in service["spec"]["ports"]], [port])
+                for policy in house.of_kind(found, "NetworkPolicy"):
+                    open_to = [one["port"] for rule in policy["spec"].get("ingress", []) for one in rule["ports"]]
+                    self.assertIn(open_to, [[], [port]])
+                # Whether it is restarted is not the door's business.
+                for probe in ["startupProbe", "livenessProbe"]:
+                    self.assertIn("http://127.0.0.1:8080/health", application[probe]["exec"]["command"])
+                self.assertEqual(application["readinessProbe"]["httpGet"]["port"], port)
+
+    def test_a_probe_of_ones_own_is_kept(self):
+        plain, upgrade = house.cases()["plain"]
+        own = {"startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 2}}
+        values = house.merge(plain, {"app": own, "door": {"enabled": True}})
+        pod = house.pod_of(house.workloads(house.objects(values, upgrade))[0])
+        probe = house.named(pod["containers"], "open-webui")["startupProbe"]
+        self.assertEqual((list(probe), probe["periodSeconds"]), (["failureThreshold", "periodSeconds", "tcpSocket", "timeoutSeconds"], 2))
+
     def test_the_sidecar_starts_before_the_application_and_ends_after_it(self):
         for name, values, pod in self.pods():
             sidecar = house.sidecar_of(pod)
@@ -129,13 +175,13 @@ class Promises(unittest.TestCase):
                     env = {one["name"]: one.get("value") for one in sidecar["env"]}
                     own = int(env["NEVERSTALE_LIFECYCLE__GRACE_PERIOD_SECONDS"])
                     with helm_python.Chart.load(str(house.CHART)) as chart:
-                        app = chart.values["app"]
-                    self.assertGreaterEqual(wait, app["preStopSeconds"] + app["drainSeconds"])
+                        drain = chart.values["app"]["drainSeconds"]
+                    self.assertGreaterEqual(wait, self.pre_stop_seconds(pod) + drain)
                     self.assertLess(wait + own, pod["terminationGracePeriodSeconds"])
 
     def test_the_pods_grace_period_holds_both_drains(self):
         for name, _, pod in self.pods():
-            app = int(house.named(pod["containers"], "open-webui")["lifecycle"]["preStop"]["exec"]["command"][1])
+            app = self.pre_stop_seconds(pod)
             env = {one["name"]: one.get("value") for one in house.sidecar_of(pod)["env"]}
             own = int(env["NEVERSTALE_LIFECYCLE__GRACE_PERIOD_SECONDS"])
             with self.subTest(name):

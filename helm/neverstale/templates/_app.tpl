@@ -29,8 +29,7 @@
   imagePullPolicy: {{ .Values.app.image.pullPolicy }}
   env:
     {{- include "neverstale.appEnv" . | trim | nindent 4 }}
-    - name: PORT
-      value: {{ .Values.app.port | quote }}
+    {{- include "neverstale.appListens" . | trim | nindent 4 }}
     {{- if .Values.app.migrate.enabled }}
     - name: ENABLE_DB_MIGRATIONS
       value: "false"
@@ -42,19 +41,21 @@
   envFrom:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- if not .Values.door.enabled }}
   ports:
     - name: http
       containerPort: {{ .Values.app.port }}
+  {{- end }}
   startupProbe:
-    {{- toYaml .Values.app.startupProbe | nindent 4 }}
+    {{- include "neverstale.appProbe" (dict "root" . "probe" .Values.app.startupProbe "throughDoor" false) | trim | nindent 4 }}
   readinessProbe:
-    {{- toYaml .Values.app.readinessProbe | nindent 4 }}
+    {{- include "neverstale.appProbe" (dict "root" . "probe" .Values.app.readinessProbe "throughDoor" true) | trim | nindent 4 }}
   livenessProbe:
-    {{- toYaml .Values.app.livenessProbe | nindent 4 }}
+    {{- include "neverstale.appProbe" (dict "root" . "probe" .Values.app.livenessProbe "throughDoor" false) | trim | nindent 4 }}
   lifecycle:
     preStop:
       exec:
-        command: [sleep, {{ .Values.app.preStopSeconds | quote }}]
+        {{- include "neverstale.appPreStop" . | trim | nindent 8 }}
   resources:
     {{- toYaml .Values.app.resources | nindent 4 }}
   securityContext:
@@ -133,7 +134,7 @@ spec:
   securityContext:
     {{- toYaml .Values.pod.securityContext | nindent 4 }}
   # The application's part and, after it, the sidecar's.
-  terminationGracePeriodSeconds: {{ add .Values.app.preStopSeconds .Values.app.drainSeconds .Values.sidecar.graceSeconds 5 }}
+  terminationGracePeriodSeconds: {{ add (include "neverstale.appEndSeconds" .) .Values.sidecar.graceSeconds 5 }}
   {{- with include "neverstale.initContainers" . | trim }}
   initContainers:
     {{- . | nindent 4 }}

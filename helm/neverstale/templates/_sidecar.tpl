@@ -113,6 +113,7 @@
       name: {{ .Values.app.secretKey.existingSecret }}
       key: {{ .Values.app.secretKey.key }}
 {{- end }}
+{{- include "neverstale.doorEnv" . }}
 {{- if .Values.collector.enabled }}
 - name: NEVERSTALE_TELEMETRY__OTLP__ENDPOINT
   value: "http://{{ include "neverstale.besideName" (dict "root" . "name" "collector") }}:4318"
@@ -137,6 +138,10 @@
   ports:
     - name: admin
       containerPort: {{ .Values.sidecar.adminPort }}
+    {{- if .Values.door.enabled }}
+    - name: door
+      containerPort: {{ .Values.door.port }}
+    {{- end }}
   startupProbe:
     httpGet:
       path: {{ ternary "/startupz" "/livez" (eq .Values.sidecar.startAfter "ready") }}
@@ -163,7 +168,7 @@
     preStop:
       exec:
         # As long as the application may take: both are told to end at once, and this one has to be the last.
-        command: [/bin/sleep, {{ add .Values.app.preStopSeconds .Values.app.drainSeconds | quote }}]
+        command: [/bin/sleep, {{ include "neverstale.appEndSeconds" . | quote }}]
   {{- end }}
   resources:
     {{- toYaml .Values.sidecar.resources | nindent 4 }}
@@ -183,6 +188,11 @@
 {{- if .Values.sidecar.tokens.existingSecret }}
 - name: neverstale-tokens
   mountPath: /etc/neverstale/tokens
+  readOnly: true
+{{- end }}
+{{- if and .Values.door.enabled .Values.door.tls.existingSecret }}
+- name: neverstale-tls
+  mountPath: /etc/neverstale/tls
   readOnly: true
 {{- end }}
 {{- if .Values.redis.sealing.existingSecret }}
@@ -206,6 +216,11 @@
 - name: neverstale-tokens
   secret:
     secretName: {{ .Values.sidecar.tokens.existingSecret }}
+{{- end }}
+{{- if and .Values.door.enabled .Values.door.tls.existingSecret }}
+- name: neverstale-tls
+  secret:
+    secretName: {{ .Values.door.tls.existingSecret }}
 {{- end }}
 {{- if .Values.redis.sealing.existingSecret }}
 - name: neverstale-sealing
