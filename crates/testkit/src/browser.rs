@@ -4,6 +4,7 @@
 //! until one holds, take its picture. What the page complains about (errors, refusals of its policy) is kept for the test to look at.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     path::Path,
     time::{Duration, Instant},
@@ -65,7 +66,11 @@ pub struct Browser {
     last_id: u64,
     session: Option<String>,
     complaints: Vec<String>,
+    sockets: Sockets,
 }
+
+/// WebSockets by their request's id: the address, and how many frames came.
+type Sockets = BTreeMap<String, (String, u64)>;
 
 impl Browser {
     /// Starts a browser; installs one if there is none.
@@ -99,6 +104,7 @@ impl Browser {
             last_id: 0,
             session: None,
             complaints: Vec::new(),
+            sockets: Sockets::new(),
         })
     }
 
@@ -106,11 +112,12 @@ impl Browser {
     pub async fn open(&mut self, url: &str, look: Look) -> Result<()> {
         self.session = None;
         self.complaints.clear();
+        self.sockets.clear();
         let target = self.call("Target.createTarget", json!({"url": "about:blank"})).await?;
         let attached = json!({"targetId": target["targetId"], "flatten": true});
         let session = self.call("Target.attachToTarget", attached).await?;
         self.session = Some(session["sessionId"].as_str().context("a session")?.to_owned());
-        for domain in ["Page", "Runtime", "Log"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             self.call(&format!("{domain}.enable"), json!({})).await?;
         }
         self.look(look).await?;
@@ -156,6 +163,33 @@ impl Browser {
         Ok(())
     }
 
+    /// Presses and releases a key that writes nothing, such as `Tab`, `Enter` or `ArrowDown`.
+    pub async fn press(&mut self, key: &str) -> Result<()> {
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            "Escape" => 27,
+            "ArrowUp" => 38,
+            "ArrowDown" => 40,
+            _ => bail!("no key {key} is known here"),
+        };
+        let mut down = json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        if key == "Enter" {
+            // What presses a button and sends a form.
+            down["text"] = "\r".into();
+        }
+        let up = json!({"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code});
+        for event in [down, up] {
+            self.call("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a text where the focus is, as from a keyboard.
+    pub async fn write(&mut self, text: &str) -> Result<()> {
+        self.call("Input.insertText", json!({"text": text})).await.map(drop)
+    }
+
     /// Takes a picture of the whole page, as PNG; `scale` makes it finer.
     pub async fn picture(&mut self, scale: f64) -> Result<Vec<u8>> {
         let metrics = self.call("Page.getLayoutMetrics", json!({})).await?;
@@ -171,6 +205,12 @@ impl Browser {
     /// What the page has complained about since it was opened.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
+    }
+
+    /// The WebSockets of the page since it was opened: to which address, and how many frames came in.
+    pub fn sockets(&self) -> Vec<(&str, u64)> {
+        let sockets = self.sockets.values();
+        sockets.map(|(url, frames)| (url.as_str(), *frames)).collect()
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
@@ -207,12 +247,23 @@ impl Browser {
     }
 
     fn note(&mut self, told: &Value) {
-        let complaint = match told["method"].as_str() {
-            Some("Runtime.exceptionThrown") => &told["params"]["exceptionDetails"],
-            Some("Log.entryAdded") if told["params"]["entry"]["level"] == "error" => &told["params"]["entry"]["text"],
-            _ => return,
-        };
-        self.complaints.push(complaint.to_string());
+        let params = &told["params"];
+        let socket = params["requestId"].as_str().unwrap_or_default();
+        match told["method"].as_str() {
+            Some("Runtime.exceptionThrown") => self.complaints.push(params["exceptionDetails"].to_string()),
+            Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
+                let entry = &params["entry"];
+                self.complaints.push(format!("{} {}", entry["text"], entry["url"]));
+            }
+            Some("Network.webSocketCreated") => {
+                let url = params["url"].as_str().unwrap_or_default();
+                self.sockets.insert(socket.to_owned(), (url.to_owned(), 0));
+            }
+            Some("Network.webSocketFrameReceived") => {
+                self.sockets.entry(socket.to_owned()).or_default().1 += 1;
+            }
+            _ => {}
+        }
     }
 
     /// The browser's own directory.

@@ -115,7 +115,10 @@ impl Client {
     /// # Cancel safety
     /// Dropping it gives up the connection, because a half-read answer is still on it.
     pub async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: neverstale\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            request.push_str("Host: neverstale\r\n");
+        }
         for (name, value) in headers {
             write!(request, "{name}: {value}\r\n")?;
         }

@@ -10,6 +10,7 @@
 )]
 
 mod browser;
+mod envoy;
 mod fetch;
 mod http;
 mod link;
@@ -27,11 +28,12 @@ mod supervisor;
 mod wall_clock;
 
 pub use browser::{Browser, Look};
+pub use envoy::Envoy;
 pub use fetch::{fill_once, python_packages, quietly};
 pub use http::{Answer, Client, EventLines, Target};
 pub use link::Link;
 pub use nginx::Nginx;
-pub use owui::{Application, Population, api_key, group_id, user_email, user_id};
+pub use owui::{Application, COMPANY, Population, api_key, group_id, user_email, user_id};
 pub use pgbouncer::PgBouncer;
 pub use ports::free_port;
 pub use postgres::{Database, Postgres};

@@ -53,6 +53,10 @@ impl Application {
     }
 }
 
+/// A small company in plain SQL, for tests and pictures of who may do what: over the schema of 0.12 with its first user and our
+/// installation. One of its people has markup for a name.
+pub const COMPANY: &str = include_str!("company.sql");
+
 /// How many of each there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Population {

@@ -67,53 +67,6 @@ fn build_aside(profile: Profile, features: &[&str], name: &str) -> Result<PathBu
     Ok(copy)
 }
 
-/// Builds the binary of the release before this one, and gives its path; none as long as there is no tag. `NEVERSTALE_PREVIOUS` names
-/// another git revision.
-pub(crate) fn build_previous() -> Result<Option<PathBuf>> {
-    let revision = match env::var("NEVERSTALE_PREVIOUS") {
-        Ok(revision) => revision,
-        Err(_) => match told_by_git(&["describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD^"]) {
-            Ok(tag) => tag,
-            Err(_) => return Ok(None),
-        },
-    };
-    let commit = told_by_git(&["rev-parse", &format!("{revision}^{{commit}}")])?;
-    let home = target_directory().join("previous");
-    let (tree, built) = (home.join(&commit), home.join("build/debug/neverstale"));
-    let binary = home.join(format!("neverstale-{commit}"));
-    if !binary.exists() {
-        println!("building {revision}, the release before this one");
-        if !tree.exists() {
-            told_by_git(&["worktree", "prune"])?;
-            told_by_git(&["worktree", "add", "--detach", &tree.to_string_lossy(), &commit])?;
-        }
-        let mut build = cargo(&[
-            "build",
-            "--locked",
-            "--bin",
-            "neverstale",
-            "--package",
-            "neverstale-sidecar",
-        ]);
-        build.current_dir(&tree).env("CARGO_TARGET_DIR", home.join("build"));
-        succeed(&mut build)?;
-        fs::copy(&built, &binary).with_context(|| format!("copy {}", built.display()))?;
-    }
-    Ok(Some(binary))
-}
-
-/// What git answers, without the line's end.
-fn told_by_git(words: &[&str]) -> Result<String> {
-    let output = Command::new("git")
-        .args(words)
-        .current_dir(workspace())
-        .output()
-        .context("run git")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "git {}: {errors}", words.join(" "));
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
 /// What cargo knows of the workspace's own packages.
 pub(crate) fn metadata() -> Result<Value> {
     let mut command = cargo(&["metadata", "--no-deps", "--format-version", "1"]);

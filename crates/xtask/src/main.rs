@@ -9,15 +9,18 @@
 )]
 
 mod bench;
+mod browser;
 mod cargo;
 mod chart;
 mod ci;
 mod demo;
 mod docs;
+mod fuzz;
 mod jepsen;
 mod pictures;
 mod prove;
 mod python;
+mod rollout;
 mod server;
 mod simulate;
 mod test;
@@ -27,7 +30,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo::DemoOptions, jepsen::JepsenOptions, prove::ProveOptions};
+use crate::{
+    demo::DemoOptions, fuzz::FuzzOptions, jepsen::JepsenOptions, prove::ProveOptions, rollout::RolloutOptions,
+};
 
 /// Chores of this repository.
 #[derive(Debug, Parser)]
@@ -45,7 +50,7 @@ enum Chore {
     Test {
         /// Runs only the tests whose name contains this; `python` also those of clients/python.
         filter: Option<String>,
-        /// Runs those with the real Open WebUI instead: 0.12.4 and 0.6.43 from PyPI, two replicas each.
+        /// Runs those with the real Open WebUI instead: 0.12.4 and 0.6.43 from PyPI, two replicas each, and their own page in a browser.
         #[arg(long, conflicts_with = "filter")]
         real: bool,
     },
@@ -70,6 +75,10 @@ enum Chore {
     },
     /// Breaks things around several sidecars for minutes, and judges every answer that they gave.
     Jepsen(JepsenOptions),
+    /// Fuzzes the parsers of what strangers can send to the door, and stops at the first finding.
+    Fuzz(FuzzOptions),
+    /// Upgrades three replicas under load from an earlier release, built from git, to this one, and rolls them back.
+    Rollout(RolloutOptions),
     /// Runs feed, cache and relay on simulated time, network and stores: `--seed N` replays one seed and prints its story,
     /// `--seeds N` runs many, `--without SAFEGUARD` shows that it would find what it looks for.
     Simulate {
@@ -85,8 +94,18 @@ enum Chore {
     },
     /// Builds the binary as it is shipped, puts the image together, and builds it where there is a builder; checks its size.
     Image,
-    /// Takes the pictures of docs/pictures: the status page by day, by night, on a phone and with a fault, and the dashboard.
-    Pictures,
+    /// Lends a browser without a window to a test in another language: a JSON object a line says what to do.
+    #[command(hide = true)]
+    Browser,
+    /// Takes the pictures of docs/pictures: the status page by day, by night, on a phone and with a fault, who may do what, and the dashboard.
+    Pictures {
+        /// Only those of who may do what, which need no load
+        #[arg(long, conflicts_with = "real")]
+        access: bool,
+        /// Takes those of the real Open WebUI's page behind the door instead.
+        #[arg(long)]
+        real: bool,
+    },
     /// Regenerates docs/CONFIGURATION.md and docs/METRICS.md from the binary.
     Docs {
         /// Fails if they are stale, and writes nothing.
@@ -109,10 +128,14 @@ fn main() -> ExitCode {
         } => bench::run_real(&script, &arguments),
         Chore::Bench { arguments, .. } => bench::run(&arguments),
         Chore::Jepsen(options) => jepsen::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Rollout(options) => rollout::run(&options),
         Chore::Simulate { arguments } => simulate::run(&arguments),
         Chore::Chart { write } => chart::run(write),
         Chore::Image => chart::image(),
-        Chore::Pictures => pictures::run(),
+        Chore::Browser => browser::run(),
+        Chore::Pictures { real: true, .. } => pictures::run_real(),
+        Chore::Pictures { real: false, access } => pictures::run(access),
         Chore::Docs { check } => docs::run(check),
     };
     match done {

@@ -6,13 +6,17 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use neverstale_testkit::{Browser, Look, Prometheus, Scratch, Sidecar, workspace};
+use neverstale_testkit::{
+    Application, Browser, COMPANY, Look, Population, Postgres, PostgresVersion, Prometheus, Scratch, Sidecar,
+    SidecarOptions, run_binary, workspace,
+};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
     cargo::{Profile, build_binary},
     demo::{DemoOptions, load::Load, stage::Stage, story::Story},
+    test,
 };
 
 const DASHBOARD: &str = "helm/neverstale/dashboards/neverstale.json";
@@ -32,11 +36,21 @@ const PHONE: Look = Look {
     is_dark: true,
 };
 
-/// Takes all pictures; what is there is replaced.
-pub(crate) fn run() -> Result<()> {
+/// Takes the pictures, all or those that need no load alone; what is there is replaced.
+pub(crate) fn run(access_alone: bool) -> Result<()> {
     let binary = build_binary(Profile::Dev)?;
     let runtime = tokio::runtime::Runtime::new().context("start a runtime")?;
-    runtime.block_on(take(&binary))
+    runtime.block_on(async {
+        if !access_alone {
+            Box::pin(take(&binary)).await?;
+        }
+        Box::pin(access(&binary)).await
+    })
+}
+
+/// Takes those of the real application's page.
+pub(crate) fn run_real() -> Result<()> {
+    test::run_real_page(&workspace().join("docs/pictures"))?.judge()
 }
 
 async fn take(binary: &Path) -> Result<()> {
@@ -73,6 +87,53 @@ async fn take(binary: &Path) -> Result<()> {
     keep(&mut browser, "dashboard", 1.0).await?;
     story.stop().await;
     load.stop().await;
+    Ok(())
+}
+
+/// The page that shows who may do what, over a small company.
+async fn access(binary: &Path) -> Result<()> {
+    let mut browser = Browser::start().await?;
+    let postgres = Postgres::start(PostgresVersion::from_environment(), &[]).await?;
+    let application = Application::OpenWebUi012;
+    let database = postgres.fresh_database(application).await?;
+    let client = database.connect().await?;
+    let only_the_first = Population {
+        users: 1,
+        groups: 1,
+        memberships: 1,
+        api_keys: 1,
+    };
+    application.populate(&client, only_the_first).await?;
+    run_binary(binary, &["install"], &[("DATABASE_URL", database.url())]).await?;
+    client.batch_execute(COMPANY).await.context("found a company")?;
+    let options = SidecarOptions::new(database.url()).with("NEVERSTALE_API__SESSION_REVOCATION_CHECKED", false);
+    let sidecar = Sidecar::start_binary(binary, &options).await?;
+    let dark = Look { is_dark: true, ..DESK };
+    for (name, look, query) in [
+        (
+            "access-why",
+            DESK,
+            "ask=why&subject=dee&action=write&type=function&id=gemini_pipe",
+        ),
+        (
+            "access-who",
+            DESK,
+            "ask=resource&type=function&id=export_action&action=execute&search=da",
+        ),
+        ("access-person-dark", dark, "ask=person&id=carl&type=function&show=all"),
+        (
+            "access-phone",
+            PHONE,
+            "ask=why&subject=dee&action=execute&type=model&id=support",
+        ),
+    ] {
+        let url = format!("http://127.0.0.1:{}/access?{query}", sidecar.admin_port());
+        browser.open(&url, look).await?;
+        browser
+            .until("document.getElementById('asof').innerText !== ''")
+            .await?;
+        keep(&mut browser, name, 1.5).await?;
+    }
     Ok(())
 }
 

@@ -38,6 +38,9 @@ pub(crate) fn real_tests() -> Result<Option<Command>> {
         return Ok(None);
     };
     command.args(PYTEST).arg("real");
+    // This very program lends its browser.
+    let own = env::current_exe().context("find out which program this is")?;
+    command.env("NEVERSTALE_TEST_XTASK", own);
     Ok(Some(command))
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,8 +12,8 @@ use neverstale_testkit::{PostgresVersion, chromium, postgres_binaries, redis_ser
 use serde_json::Value;
 
 use crate::{
-    cargo::{Profile, build_binary, build_previous, cargo, has, metadata, shown},
-    python,
+    cargo::{Profile, build_binary, cargo, has, metadata, shown},
+    python, rollout,
     server::Server,
 };
 
@@ -51,8 +52,11 @@ impl Totals {
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
     println!("{}", chromium()?.how);
+    let previous = rollout::build_previous()?;
+    if previous.is_none() {
+        println!("SKIPPED: an upgrade from an earlier release: {}", rollout::NO_TAG);
+    }
     let binary = build_binary(Profile::Dev)?;
-    let previous = build_previous()?;
     let mut totals = Totals::default();
     for version in [PostgresVersion::System, PostgresVersion::Wheel] {
         let postgres = postgres_binaries(version)?;
@@ -74,12 +78,26 @@ pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     Ok(totals)
 }
 
-/// Drives the real Open WebUI through HTTP, two replicas each with its sidecar. The last line printed is the total.
+/// Drives the real Open WebUI, two replicas each with its sidecar, and its own page behind the door. The last line printed is the total.
 pub(crate) fn run_real() -> Result<Totals> {
+    real(&[], None)
+}
+
+/// Drives the page alone, of the newer release, and keeps a picture of each stop.
+pub(crate) fn run_real_page(pictures: &Path) -> Result<Totals> {
+    real(&["-k", "page and 0.12.4"], Some(pictures))
+}
+
+fn real(arguments: &[&str], pictures: Option<&Path>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
+    println!("{}", chromium()?.how);
     let version = PostgresVersion::System;
     println!("{}", postgres_binaries(version)?.how);
     let mut command = python::real_tests()?.context("the tests with the real application need Python")?;
+    command.args(arguments);
+    if let Some(pictures) = pictures {
+        command.env("NEVERSTALE_TEST_PICTURES", pictures);
+    }
     let server = Server::start(version)?;
     server.lend_to(command.env("NEVERSTALE_BIN", build_binary(Profile::Dev)?));
     println!("{}", shown(&command));
@@ -144,7 +162,7 @@ fn packages_with_servers(metadata: &Value) -> Vec<String> {
 }
 
 /// Runs a test runner, shows what it says, and reads its closing lines.
-fn count(command: &mut Command) -> Result<Totals> {
+pub(crate) fn count(command: &mut Command) -> Result<Totals> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
