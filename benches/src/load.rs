@@ -32,7 +32,7 @@ pub(crate) struct Load {
     /// The path; `{n}` counts from 1 to `keys`.
     #[arg(long)]
     pub(crate) path: String,
-    /// Further headers, each ended by CRLF.
+    /// Further headers, each ended by CRLF; `{sampled:P}` is `01` in the first P requests of all keys, and `00` in the others.
     #[arg(long, default_value = "")]
     pub(crate) headers: String,
     /// How many different paths there are.
@@ -82,10 +82,20 @@ impl Load {
         ]
     }
 
+    fn headers_of(&self, number: u32) -> String {
+        let sampled = || {
+            let (before, rest) = self.headers.split_once("{sampled:")?;
+            let (first, after) = rest.split_once('}')?;
+            let flags = if number <= first.parse().ok()? { "01" } else { "00" };
+            Some(format!("{before}{flags}{after}"))
+        };
+        sampled().unwrap_or_else(|| self.headers.clone())
+    }
+
     /// Makes the load.
     pub(crate) async fn run(&self) -> Result<Outcome> {
         let requests: Vec<Vec<u8>> = (1..=self.keys)
-            .map(|n| request(&self.path.replace("{n}", &n.to_string()), &self.headers))
+            .map(|n| request(&self.path.replace("{n}", &n.to_string()), &self.headers_of(n)))
             .collect();
         let requests: &'static [Vec<u8>] = requests.leak();
         let begin = Instant::now() + WARM_UP;

@@ -6,6 +6,7 @@ mod footprint;
 mod l1_hit;
 mod propagation;
 mod tiers;
+mod traces;
 mod writer;
 
 use anyhow::Result;
@@ -26,6 +27,8 @@ pub(crate) enum Scenario {
     Propagation,
     /// What the triggers cost a writer, against none.
     Writer,
+    /// A hit whose caller traces, against one whose caller does not.
+    Traces,
     /// Requests through the door, against none and beside nginx.
     Door,
     /// Memory, start and size.
@@ -36,12 +39,13 @@ pub(crate) enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::L1Hit,
         Self::Fence,
         Self::Tiers,
         Self::Propagation,
         Self::Writer,
+        Self::Traces,
         Self::Door,
         Self::Footprint,
         Self::Micro,
@@ -55,6 +59,7 @@ impl Scenario {
             Self::Tiers => "tiers",
             Self::Propagation => "propagation",
             Self::Writer => "writer",
+            Self::Traces => "traces",
             Self::Door => "door",
             Self::Footprint => "footprint",
             Self::Micro => "micro",
@@ -69,6 +74,7 @@ impl Scenario {
             Self::Tiers => tiers::measure(house).await,
             Self::Propagation => propagation::measure(house).await,
             Self::Writer => writer::measure(house).await,
+            Self::Traces => traces::measure(house).await,
             Self::Door => door::measure(house).await,
             Self::Footprint => footprint::measure(house).await,
             Self::Micro => Ok(microbenches::measure(house)),
