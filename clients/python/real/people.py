@@ -64,22 +64,29 @@ class Town:
 
     def model(self, id: str, base: str | None = None, *, group: str | None = None) -> None:
         """Makes a model, for everybody or for one group."""
-        form: dict[str, Any] = {
-            "id": id,
-            "base_model_id": base,
-            "name": id,
-            "meta": {},
-            "params": {},
-            "is_active": True,
-        }
-        if self._is_old:
-            readers = {"group_ids": [group], "user_ids": []}
-            form["access_control"] = group and {"read": readers, "write": {"group_ids": [], "user_ids": []}}
-        else:
-            principal = ("group", group) if group else ("user", "*")
-            grant = {"principal_type": principal[0], "principal_id": principal[1], "permission": "read"}
-            form["access_grants"] = [grant]
-        self.api.post("/api/v1/models/create", form)
+        make_model(self.api, id, base, group=group, is_old=self._is_old)
+
+
+def make_model(
+    api: Api, id: str, base: str | None = None, *, group: str | None = None, is_old: bool
+) -> None:
+    """Makes a model, for everybody or for one group, as this release writes it down."""
+    form: dict[str, Any] = {
+        "id": id,
+        "base_model_id": base,
+        "name": id,
+        "meta": {},
+        "params": {},
+        "is_active": True,
+    }
+    if is_old:
+        readers = {"group_ids": [group], "user_ids": []}
+        form["access_control"] = group and {"read": readers, "write": {"group_ids": [], "user_ids": []}}
+    else:
+        principal = ("group", group) if group else ("user", "*")
+        grant = {"principal_type": principal[0], "principal_id": principal[1], "permission": "read"}
+        form["access_grants"] = [grant]
+    api.post("/api/v1/models/create", form)
 
 
 _MESSAGE: dict[str, Any] = {

@@ -1,22 +1,27 @@
-"""The real application behind the door: whoever may not is refused on every guarded route, and nothing of it happens; and
-what is allowed is answered as the application answers without a door, byte for byte.
+"""The real application behind the door: everybody on every guarded route gets what the rules say, and nothing else. Whoever may not
+is refused, and nothing of it happens; lists show what is the caller's to see; what is allowed reaches the application and is
+answered as without a door, byte for byte.
 """
 
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
 
 import door_rules
 import house
-from api import Api
+import pytest
+from door import Guarded, counted, guarded
 from door_rules import Actor, Request
-from stage import SECRET_KEY, Stage
-from walk import PASSWORD, PIPE
+from stage import stage
 
 _FLAVOURS = {"0.12.4": "openwebui-0.12", "0.6.43": "openwebui-0.6"}
-_TABLES = ("user", "group", "group_member", "function", "tool", "model", "prompt", "knowledge", "config")
+# Those that others refer to come first.
+_TABLES = ("group", "group_member", "function", "tool", "model", "prompt", "knowledge", "config")
 # Answers that are about the moment.
 _OF_THE_MOMENT = (
     "/api/usage",
@@ -26,145 +31,194 @@ _OF_THE_MOMENT = (
     "/api/v1/audio/",
     "/api/v1/users/",  # when somebody was last active
 )
+# How long it took, and when.
+_HEADERS_OF_THE_MOMENT = ("date", "x-process-time")
+# They would end the very accounts that go on asking.
+_ENDS_ACCOUNTS = ("POST /api/v1/users/{user_id}/sessions/revoke", "DELETE /api/v1/users/{user_id}")
 
 
-@contextmanager
-def _door(stage: Stage, port: int) -> Iterator[tuple[house.Sidecar, int]]:
-    listen = house.free_port()
-    settings = {
-        "REDIS_URL": stage.redis_url,
-        "NEVERSTALE_API__SESSION_SECRET": SECRET_KEY,
-        "NEVERSTALE_INGRESS__LISTEN": f"127.0.0.1:{listen}",
-        "NEVERSTALE_INGRESS__UPSTREAM": f"http://127.0.0.1:{port}",
-        "NEVERSTALE_INGRESS__GUARD__AUTOCOMPLETION_OFF": "false",
-        "NEVERSTALE_INGRESS__GUARD__TITLE_MODEL": "",
-    }
-    with house.sidecar(stage.postgres.url(stage.database), settings) as sidecar:
-        yield sidecar, listen
+@dataclass(frozen=True)
+class Answer:
+    """What somebody got."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def is_as_the_application_refuses(self) -> bool:
+        return self.status in (401, 403) and b'"detail"' in self.body
 
 
-def _people(stage: Stage, api: Api) -> list[Actor]:
-    first = api.post("/api/v1/auths/signup", {"name": "First", "email": "first@example.org", "password": PASSWORD})
-    api.token = first["token"]
-    tokens = {}
-    for name, role in (("a", "admin"), ("b", "admin"), ("member", "user"), ("outsider", "user"), ("pending", "pending")):
-        form = {"name": name, "email": f"{name}@example.org", "password": PASSWORD, "role": role}
-        tokens[name] = api.post("/api/v1/auths/add", form)
-    a = api.as_(tokens["a"]["token"])
-    group = a.post("/api/v1/groups/create", {"name": "team", "description": ""})
-    a.post(f"/api/v1/groups/id/{group['id']}/users/add", {"user_ids": [tokens["member"]["id"]]})
-    a.post("/api/v1/functions/create", {"id": "parrot", "name": "parrot", "content": PIPE, "meta": {"description": ""}})
-    return [
-        Actor("super admin", "admin", first["token"], is_first=True),
-        Actor("admin A", "admin", tokens["a"]["token"], is_owner=True),
-        Actor("admin B", "admin", tokens["b"]["token"]),
-        Actor("member of A's group", "user", tokens["member"]["token"], is_member=True),
-        Actor("outsider", "user", tokens["outsider"]["token"]),
-        Actor("pending", "pending", tokens["pending"]["token"]),
-        Actor("anonymous", "", None),
-        Actor("revoked key", "", "sk-00000000000000000000000000000000"),
+@pytest.fixture(scope="module")
+def place(release: str, postgres: house.Postgres) -> Iterator[Guarded]:
+    """The application with everybody and a door, for all tests of a release."""
+    with stage(release, postgres) as built, guarded(built) as place:
+        yield place
+
+
+def test_whoever_may_not_is_refused_on_every_guarded_route_and_nothing_happens(place: Guarded) -> None:
+    asked, before, refused = _asked(place), _state(place), counted(place.sidecar, "refused")
+    unallowed = [(one, actor) for one in asked for actor in place.actors if not one.may(actor)]
+    wrong = []
+    for one, actor in unallowed:
+        answer = _send(place.door, one.method, one.target, one.body, actor)
+        if not answer.is_as_the_application_refuses:
+            wrong.append((one.on, one.owner, actor.name, answer))
+    assert wrong == []
+    assert counted(place.sidecar, "refused") - refused == len(unallowed) > 1_800
+    assert _state(place) == before, "a refused request changed something"
+
+
+def test_whoever_may_is_answered_as_without_a_door(place: Guarded) -> None:
+    refused = counted(place.sidecar, "refused")
+    calls = [
+        (one.method, one.target, one.body, [actor for actor in place.actors if one.may(actor)])
+        for one in _asked(place)
+        if one.method == "GET" and "list" not in one.rule and not one.target.startswith(_OF_THE_MOMENT)
     ]
+    # A credential that is worth nothing is taken off: whoever shows it is answered as somebody who shows none.
+    believed = [actor for actor in place.actors if actor.role or actor.token is None]
+    anonymous = [actor for actor in place.actors if actor.name == "anonymous"]
+    for method, target, body in _open_calls():
+        # Who tries a password too often is told so.
+        calls.append((method, target, body, anonymous if target.endswith("/signin") else believed))
+    different = []
+    for method, target, body, actors in calls:
+        for actor in actors:
+            given = _send(place.door, method, target, body, actor)
+            own = _send(place.application, method, target, body, actor)
+            if given != own:
+                different.append((method, target, actor.name, given, own))
+    assert len(calls) > 60
+    assert different == [], different[:5]
+    assert counted(place.sidecar, "refused") == refused
 
 
-def _own(stage: Stage, owner: str, group: str) -> dict[str, str]:
-    """Rows of A's, of every type, by plain SQL: the door reads nothing else."""
-    control = f'{{"read": {{"group_ids": ["{group}"]}}, "write": {{}}}}'
-    rows = {
-        "tool": ("id, name, content, specs, meta", "'hammer', 'T', 'c', '[]', '{}'"),
-        "model": ("id, name, params, meta, is_active", "'preset', 'M', '{}', '{}', true"),
-        "knowledge": ("id, name", "'books', 'K'"),
-    }
-    for table, (columns, values) in rows.items():
-        access, given = (", access_control", f", '{control}'") if stage.is_old else ("", "")
-        stage.sql(
-            f"INSERT INTO {table} (user_id, created_at, updated_at, {columns}{access}) "
-            f"VALUES ('{owner}', 1, 1, {values}{given})"
-        )
-        if not stage.is_old:
-            stage.sql(
-                "INSERT INTO access_grant (id, resource_type, resource_id, principal_type, principal_id, permission, "
-                f"created_at) SELECT '{table}', '{table}', t.id, 'group', '{group}', 'read', 1 FROM {table} AS t"
-            )
-    if stage.is_old:
-        stage.sql(
-            "INSERT INTO prompt (user_id, command, title, content, timestamp, access_control) "
-            f"VALUES ('{owner}', '/greet', 'P', 'c', 1, '{control}')"
-        )
-    else:
-        stage.sql(
-            "INSERT INTO prompt (id, user_id, command, name, content, is_active, created_at, updated_at) "
-            f"VALUES ('greet', '{owner}', 'greet', 'P', 'c', true, 1, 1)"
-        )
-        stage.sql(
-            "INSERT INTO access_grant (id, resource_type, resource_id, principal_type, principal_id, permission, "
-            f"created_at) VALUES ('prompt', 'prompt', 'greet', 'group', '{group}', 'read', 1)"
-        )
-    for kind, id in (("function", "parrot"), ("pipeline", "0:line")):
-        stage.sql(
-            "INSERT INTO neverstale.access_overlay (resource_type, resource_id, owner_id, access_control, version) "
-            f"VALUES ('{kind}', '{id}', '{owner}', '{control}', 1) ON CONFLICT (resource_type, resource_id) "
-            "DO UPDATE SET owner_id = EXCLUDED.owner_id, access_control = EXCLUDED.access_control"
-        )
-    return {
-        "function": "parrot",
-        "tool": "hammer",
-        "model": "preset",
-        "prompt": "greet",
-        "knowledge": "books",
-        "pipeline": "line",
-        "user": owner,
-        "group": group,
-    }
+def test_lists_show_what_is_the_callers_to_see(place: Guarded) -> None:
+    cut, whole = set(), set()
+    for one in _asked(place):
+        if "list" not in one.rule:
+            continue
+        kind = one.rule["list"].split(" ")[1]
+        for actor in [actor for actor in place.actors if one.may(actor)]:
+            what = (one.on, actor.name)
+            own = _send(place.application, one.method, one.target, None, actor)
+            given = _send(place.door, one.method, one.target, None, actor)
+            assert given.status == own.status, what
+            if own.status != 200:
+                continue
+            offered, shown = _ids(own.body, one.rule["list"]), _ids(given.body, one.rule["list"])
+            expected = [id for id in offered if door_rules.sees(actor, one.rule["list"], id, place.ids)]
+            assert shown == expected, (what, offered)
+            if shown == offered:
+                # Valves are hidden in the export of functions, and nothing else is touched.
+                assert given.body == own.body or "hide" in one.rule, what
+                whole.add(kind)
+            else:
+                cut.add(kind)
+            if actor.is_first:
+                assert given == own, what
+    # What the application does not filter by itself is cut; all of it is listed to somebody.
+    assert {"function", "model"} <= cut, cut
+    assert {"function", "model", "tool", "prompt", "knowledge"} <= whole, whole
 
 
-def _asked(port: int, request: Request, actor: Actor) -> tuple[int, bytes]:
+def test_whoever_may_write_reaches_the_application(place: Guarded) -> None:
+    refused, answered = counted(place.sidecar, "refused"), _answered(place)
+    saved = _saved(place)
+    sent, wrong = 0, []
+    for one in _asked(place):
+        if one.method in ("GET", "HEAD") or one.on in _ENDS_ACCOUNTS:
+            continue
+        allowed = [actor for actor in place.actors if one.may(actor)]
+        # Where a role is enough, whoever has no other right stands for all.
+        for actor in allowed if "check" in one.rule else allowed[-1:]:
+            answer = _send(place.door, one.method, one.target, one.body, actor)
+            sent += 1
+            if ("content-type", "application/problem+json") in answer.headers:
+                wrong.append((one.on, actor.name, answer))
+            if answer.is_as_the_application_refuses and counted(place.sidecar, "refused") > refused:
+                wrong.append((one.on, actor.name, answer))
+                break
+            if answer.status < 400:
+                _put_back(place, saved)
+    assert wrong == []
+    assert counted(place.sidecar, "refused") == refused
+    assert _answered(place) - answered == sent > 400, "each has reached it"
+
+
+def _asked(place: Guarded) -> list[Request]:
+    flavour = _FLAVOURS[place.stage.release]
+    asked = list(door_rules.requests(flavour, place.ids))
+    assert door_rules.unasked(flavour, {one.on for one in asked}) == set(), "no route is missing"
+    return asked
+
+
+def _open_calls() -> Iterator[tuple[str, str, bytes | None]]:
+    """What nobody is refused, and what everybody may ask of a model."""
+    for target in ("/", "/auth", "/api/config", "/api/version", "/manifest.json", "/static/favicon.png"):
+        yield "GET", target, None
+    yield "HEAD", "/static/favicon.png", None
+    yield "GET", "/api/v1/chats/?page=1", None
+    yield "GET", "/api/v1/configs/banners", None
+    yield "POST", "/api/v1/auths/signin", b'{"email": "nobody@example.org", "password": "wrong"}'
+    yield "POST", "/api/v1/auths/signin", b"no json"
+    yield "POST", "/api/v1/memories/query", b"{}"
+
+
+def _ids(body: bytes, check: str) -> list[str]:
+    """The ids at the place of a list's rule."""
+    *way, _, name = check.split(" ")[2].removeprefix("body:/").split("/")
+    found: Any = json.loads(body)
+    for step in way:
+        found = found[step]
+    return [str(element[name]) for element in found]
+
+
+def _send(port: int, method: str, target: str, body: bytes | None, actor: Actor) -> Answer:
     headers = {"Content-Type": "application/json"}
     if actor.token:
         headers["Authorization"] = f"Bearer {actor.token}"
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request(request.method, request.target, request.body, headers)
+        connection.request(method, target, body, headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        told = [(name.lower(), value) for name, value in response.getheaders()]
+        kept = sorted((name, "" if name in _HEADERS_OF_THE_MOMENT else value) for name, value in told)
+        return Answer(response.status, kept, response.read())
 
 
-def _state(stage: Stage) -> list[object]:
-    return [stage.sql(f'SELECT t.id::text FROM "{table}" AS t ORDER BY 1') for table in _TABLES if table != "config"]
+def _answered(place: Guarded) -> int:
+    """How many requests the application has answered through the door."""
+    name = 'neverstale_ingress_passes_total{outcome="answered"} '
+    return sum(int(line.removeprefix(name)) for line in place.sidecar.metrics().splitlines() if line.startswith(name))
 
 
-def test_whoever_may_not_is_refused_and_whoever_may_is_answered_as_without_a_door(empty: Stage) -> None:
-    replica = empty.put(attached=False)
-    replica.wait()
-    with closing(Api(replica.port)) as api:
-        actors = _people(empty, api)
-        with _door(empty, replica.port) as (sidecar, port):
-            owner = str(empty.sql("SELECT id FROM \"user\" WHERE email = 'a@example.org'")[0][0])
-            group = str(empty.sql('SELECT id FROM "group"')[0][0])
-            ids = _own(empty, owner, group)
-            asked = list(door_rules.requests(_FLAVOURS[empty.release], ids))
-            assert len(asked) > 200
-            before = _state(empty)
-            refused = [(one, actor) for one in asked for actor in actors if not one.may(actor)]
-            wrong = []
-            for one, actor in refused:
-                status, body = _asked(port, one, actor)
-                if status not in (401, 403) or b'"detail"' not in body:
-                    wrong.append((one.on, actor.name, status, body[:200]))
-            assert wrong == []
-            assert _counted(sidecar, "refused") == len(refused)
-            assert _state(empty) == before, "a refused request changed something"
-            differ = []
-            for one in asked:
-                is_plain = one.method == "GET" and "list" not in one.rule and not one.target.startswith(_OF_THE_MOMENT)
-                for actor in actors if is_plain else []:
-                    if one.may(actor) and (given := _asked(port, one, actor)) != (own := _asked(replica.port, one, actor)):
-                        differ.append((one.on, actor.name, given, own))
-            assert differ == []
-            assert _counted(sidecar, "refused") == len(refused), "nobody else was refused"
+def _state(place: Guarded) -> list[object]:
+    tables = (*_TABLES[:-1], "user")
+    return [place.stage.sql(f'SELECT t.id::text FROM "{table}" AS t ORDER BY 1') for table in tables]
 
 
-def _counted(sidecar: house.Sidecar, outcome: str) -> int:
-    with closing(http.client.HTTPConnection("127.0.0.1", sidecar.admin_port, timeout=5)) as connection:
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode().splitlines()
-    name = f'neverstale_ingress_decisions_total{{outcome="{outcome}"}} '
-    return sum(int(line.removeprefix(name)) for line in lines if line.startswith(name))
+def _saved(place: Guarded) -> Mapping[str, str]:
+    """Copies of what a write could change: the copy of each table, by its name."""
+    tables = [f'"{table}"' for table in _TABLES] + ["neverstale.access_overlay"]
+    if not place.stage.is_old:
+        tables.append("access_grant")
+    place.stage.sql("CREATE SCHEMA saved")
+    copies = {table: f"saved.t{number}" for number, table in enumerate(tables)}
+    for table, copy in copies.items():
+        place.stage.sql(f"CREATE TABLE {copy} AS TABLE {table}")
+    return copies
+
+
+def _put_back(place: Guarded, saved: Mapping[str, str]) -> None:
+    """Makes the tables what they were: whatever has changed goes, and what is missing comes back."""
+    gone = [
+        f"DELETE FROM {table} AS t WHERE t::text NOT IN (SELECT s::text FROM {copy} AS s)"
+        for table, copy in saved.items()
+    ]
+    back = [
+        f"INSERT INTO {table} SELECT * FROM {copy} AS s WHERE s::text NOT IN (SELECT t::text FROM {table} AS t)"
+        for table, copy in saved.items()
+    ]
+    place.stage.sql("; ".join(gone + back))

@@ -9,7 +9,7 @@ from pathlib import Path
 import environments
 
 _HERE = Path(__file__).resolve().parent
-_LISTS = _HERE.parents[2] / "crates/ingress/tests/routes"
+_LISTS = _HERE.parents[2] / "crates/guard/tests/routes"
 _FLAVOURS = {"0.12.4": "openwebui-0.12", "0.6.43": "openwebui-0.6"}
 # Everything that an operator can turn on is listed.
 _ALL = {"ENABLE_SCIM": "true", "SCIM_ENABLED": "true", "SCIM_TOKEN": "a-token"}

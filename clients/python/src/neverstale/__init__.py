@@ -4,7 +4,7 @@ What is asked is a value, made by `reads`, or `writes`; who asks is a `Client` o
 data, or an exception with the sidecar's problem inside. Nothing is cached here: that is the sidecar's part.
 """
 
-from neverstale import reads, writes
+from neverstale import reads, traces, writes
 from neverstale.address import Address
 from neverstale.answers import Answer, Batch
 from neverstale.asynchronous import AsyncClient, AsyncSession
@@ -73,5 +73,6 @@ __all__ = [
     "Write",
     "at_least_as_fresh",
     "reads",
+    "traces",
     "writes",
 ]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from neverstale import traces
 from neverstale.address import Address
 from neverstale.levels import Level
 from neverstale.reads import Read
@@ -44,9 +45,10 @@ class Requests:
 
     def of(self, read: Read[Any], level: Level | None, timeout: float | None, etag: str | None = None) -> bytes:
         """One read, with whatever differs from the usual."""
-        if level is None and timeout is None and etag is None and read.body is None:
+        trace = traces.lines()
+        if level is None and timeout is None and etag is None and read.body is None and not trace:
             return b"GET " + read.path.encode("ascii") + self._usual
-        return self._written(read.path, read.body, level, timeout, etag)
+        return self._written(read.path, read.body, level, timeout, etag, trace)
 
     def batch(
         self,
@@ -66,11 +68,11 @@ class Requests:
                 for read, etag in zip(reads, etags, strict=True)
             ]
         body = _encode({"reads": asked})
-        return self._written(_BATCH_PATH, body.encode("ascii"), level, timeout, None)
+        return self._written(_BATCH_PATH, body.encode("ascii"), level, timeout, None, traces.lines())
 
     def position(self, timeout: float | None) -> bytes:
         """A fence."""
-        return self._written(_POSITION_PATH, None, None, timeout, None)
+        return self._written(_POSITION_PATH, None, None, timeout, None, traces.lines())
 
     def events(self, since: str | None) -> bytes:
         """The stream of events, which has no deadline."""
@@ -79,14 +81,20 @@ class Requests:
 
     def write(self, write: Write[Any], condition: str, timeout: float) -> bytes:
         """One write, on the condition that a header names."""
-        head = f"PATCH {write.target}{self._head}{_timeout(timeout)}{_line(condition)}\r\n"
+        head = f"PATCH {write.target}{self._head}{traces.lines()}{_timeout(timeout)}{_line(condition)}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {len(write.body)}\r\n\r\n"
         return head.encode("ascii") + write.body
 
     def _written(
-        self, path: str, body: bytes | None, level: Level | None, timeout: float | None, etag: str | None
+        self,
+        path: str,
+        body: bytes | None,
+        level: Level | None,
+        timeout: float | None,
+        etag: str | None,
+        trace: str,
     ) -> bytes:
-        head = f"{'GET' if body is None else 'POST'} {path}{self._head}"
+        head = f"{'GET' if body is None else 'POST'} {path}{self._head}{trace}"
         head += _timeout(self.timeout if timeout is None else timeout)
         if level is not None:
             head += f"neverstale-consistency: {_line(level)}\r\n"

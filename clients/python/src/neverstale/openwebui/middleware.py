@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from neverstale import traces
 from neverstale.openwebui import transactions
 from neverstale.openwebui.snapshot import Plans, Snapshot, current
 
@@ -19,6 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
+_TRACE = frozenset((b"traceparent", b"tracestate"))
 _CALLERS = frozenset((b"authorization", b"x-api-key"))
 # A segment with digits, or a long one, names a thing and not a kind of things.
 _NAME = re.compile(r"(?<=/)(?!v\d(?:/|$))(?:[^/]*\d[^/]*|[^/]{24,})")
@@ -51,10 +54,24 @@ class Middleware:
 
         token = current.set(snapshot)
         try:
-            await self._app(scope, receive, sending)
+            # Where the application makes spans of its own, what is read stands below those.
+            with _trace(scope):
+                await self._app(scope, receive, sending)
         finally:
             snapshot.end()
             current.reset(token)
+
+
+def _trace(scope: MutableMapping[str, Any]) -> AbstractContextManager[None]:
+    """The trace that the request came with; a header that is none is nobody's."""
+    found = {name: value for name, value in scope["headers"] if name in _TRACE}
+    parent = found.get(b"traceparent")
+    if parent is None:
+        return nullcontext()
+    try:
+        return traces.within(parent.decode("ascii"), found.get(b"tracestate", b"").decode("ascii"))
+    except ValueError:
+        return nullcontext()
 
 
 def _who_asks_what(scope: MutableMapping[str, Any]) -> int:

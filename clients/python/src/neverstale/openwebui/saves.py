@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -79,6 +79,17 @@ def are_paths(id: str, names: Iterable[str]) -> bool:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How steps are taken: by coroutines, or blocking. Both have the same face."""
+
+    client: Any
+    sleep: Callable[[float], Any]
+
+
+Step = Callable[[_Way], Any]
+
+
 class Saves:
     """Saves by one sidecar, for all event loops and threads of the process."""
 
@@ -90,44 +101,43 @@ class Saves:
 
     async def save(self, place: Place, change: Change) -> Any:
         """Gives what is there now; `UNTOLD` where the caller is to save by itself. Raises what `change` raises."""
-        if monotonic() < self._rests_until:
-            return UNTOLD
-        begun = monotonic()
+        steps, way = self._steps(place, change), _Way(self._client, asyncio.sleep)
         try:
-            for _ in range(ATTEMPTS_MAX):
+            step = next(steps)
+            while True:
                 try:
-                    was: Answer[Any] | None = await self._client.answer(place.read, timeout=READ_SECONDS)
-                except NotInThisSchema:
-                    raise
-                except NotFound:
-                    was = None
-                value, is_new = _changed(was, change)
-                if not is_new:
-                    return value
-                begun = monotonic()
-                try:
-                    await self._client.write(place.write(value), was)
-                except PreconditionFailed:
-                    continue
-                finally:
-                    transactions.changed()
-                return value
-        except OutcomeUnknown as error:
-            self._failed(error)
-            await asyncio.sleep(max(0.0, begun + SETTLED_SECONDS - monotonic()))
-        except NeverstaleError as error:
-            self._failed(error)
-        return UNTOLD
+                    outcome = await step(way)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as end:
+            return end.value
 
     def save_now(self, place: Place, change: Change) -> Any:
         """The same, for functions that are no coroutines: it blocks."""
+        steps, way = self._steps(place, change), _Way(self._blocking, time.sleep)
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    outcome = step(way)
+                except BaseException as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        except StopIteration as end:
+            return end.value
+
+    def _steps(self, place: Place, change: Change) -> Generator[Step, Any, Any]:
+        """What a save does, one step after the other; whoever takes them gives each outcome back, or throws what went wrong."""
         if monotonic() < self._rests_until:
             return UNTOLD
         begun = monotonic()
         try:
             for _ in range(ATTEMPTS_MAX):
                 try:
-                    was: Answer[Any] | None = self._blocking.answer(place.read, timeout=READ_SECONDS)
+                    was: Answer[Any] | None = yield lambda way: way.client.answer(place.read, timeout=READ_SECONDS)
                 except NotInThisSchema:
                     raise
                 except NotFound:
@@ -136,8 +146,9 @@ class Saves:
                 if not is_new:
                     return value
                 begun = monotonic()
+                write, condition = place.write(value), was
                 try:
-                    self._blocking.write(place.write(value), was)
+                    yield lambda way: way.client.write(write, condition)
                 except PreconditionFailed:
                     continue
                 finally:
@@ -145,7 +156,7 @@ class Saves:
                 return value
         except OutcomeUnknown as error:
             self._failed(error)
-            time.sleep(max(0.0, begun + SETTLED_SECONDS - monotonic()))
+            yield lambda way: way.sleep(max(0.0, begun + SETTLED_SECONDS - monotonic()))
         except NeverstaleError as error:
             self._failed(error)
         return UNTOLD
