@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Answer, Application, Sidecar, run};
+use neverstale_testkit::{Answer, Application, Client, Sidecar, run};
 use serde_json::{Value, json};
 
 use crate::house::{House, Plan, trusted, until};
@@ -171,12 +171,98 @@ async fn story(application: Application) -> Result<()> {
         .await?;
     ensure!(late.status == 412, "{}", late.text());
 
+    versions(house.sidecars[0].api_by_socket(), &house, place).await?;
+
     // By plain SQL; and everything taken away at once.
     house.write("UPDATE neverstale.access_overlay SET access_control = '{\"write\": {\"user_ids\": [\"b\"]}}' WHERE resource_id = 'f'").await?;
     expect(&house, "b", "write", Some("direct")).await?;
     command(&house, &["rbac", "uninstall"]).await?;
     expect(&house, "b", "write", None).await?;
     expect(&house, "u50", "write", Some("owner")).await
+}
+
+/// Whoever names a version changes nothing that somebody has changed since, over HTTP and by command; nor does he with nothing there.
+async fn versions(mut client: Client, house: &House, place: &str) -> Result<()> {
+    let mut patch = async |place: &str, path: &str, version: Value| {
+        let body = json!({ "path": path, "value": ["u2"], "version": version }).to_string();
+        client.send("PATCH", place, &[], body.as_bytes()).await
+    };
+    let shown: Value = serde_json::from_str(&command(house, &["access", "show", "function", "f"]).await?)?;
+    let version = shown["version"].as_i64().context("a version")?;
+    let right = patch(place, "read.user_ids", json!(version)).await?;
+    ensure!(
+        right.status == 200 && right.json()?["version"] == version + 1,
+        "{}",
+        right.text()
+    );
+    // Of another part of the same grants: it is one version for all of them.
+    let late = patch(place, "write.user_ids", json!(version)).await?;
+    ensure!(
+        late.status == 412 && late.json()?["version"] == version + 1,
+        "{}",
+        late.text()
+    );
+    let none = "/v1/access/grants/pipeline/0:new";
+    let late = patch(none, "read.user_ids", json!(7)).await?;
+    ensure!(late.status == 412 && late.json()?["version"] == 0, "{}", late.text());
+    ensure!(patch(none, "read.user_ids", json!(0)).await?.json()?["version"] == 1);
+    ensure!(patch(none, "read.user_ids", json!(0)).await?.json()?["version"] == 1);
+    ensure!(patch("/v1/config", "ui.x", json!(1)).await?.status == 400);
+
+    let revoke = |version: String| async move {
+        command(
+            house,
+            &[
+                "access",
+                "revoke",
+                "function",
+                "f",
+                "--user",
+                "u2",
+                "--version",
+                &version,
+            ],
+        )
+        .await
+    };
+    let late = revoke(version.to_string()).await;
+    ensure!(late.is_err_and(|error| format!("{error:#}").contains(&format!("at version {}", version + 1))));
+    revoke((version + 1).to_string()).await?;
+    Ok(())
+}
+
+/// Without the version, each would take what the others have given.
+#[tokio::test]
+async fn of_writers_with_one_version_one_wins() -> Result<()> {
+    const WRITERS: usize = 12;
+    const ROUNDS: usize = 8;
+    let house = Plan::of(Application::OpenWebUi012)
+        .with("NEVERSTALE_API__WRITES_ALLOWED", true)
+        .open()
+        .await?;
+    let place = "/v1/access/grants/pipeline/0:p";
+    for round in 0..ROUNDS {
+        let path = ["read.user_ids", "write.group_ids"][round % 2];
+        let writers = (0..WRITERS).map(|writer| {
+            let mut client = trusted(&house.sidecars[writer % house.sidecars.len()]);
+            let body = json!({ "path": path, "value": [format!("w{writer}")], "version": round }).to_string();
+            async move { client.send("PATCH", place, &[], body.as_bytes()).await }
+        });
+        let answers = futures_util::future::try_join_all(writers).await?;
+        let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+        ensure!(won.len() == 1, "round {round}: {answers:?}");
+        let is_told = |answer: &&Answer| answer.json().is_ok_and(|body| body["version"] == round + 1);
+        ensure!(
+            lost.iter().all(|answer| answer.status == 412 && is_told(answer)),
+            "round {round}: {answers:?}"
+        );
+        ensure!(is_told(&won[0]), "round {round}: {}", won[0].text());
+        for sidecar in &house.sidecars {
+            let read = trusted(sidecar).get(&format!("{place}/{path}")).await?;
+            ensure!(read.json()? == won[0].json()?, "round {round}: {}", read.text());
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]

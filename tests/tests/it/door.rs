@@ -5,8 +5,10 @@
 
 mod application;
 mod callers;
+mod encrypted;
 mod ends;
 mod heads;
+mod kept;
 mod streams;
 mod tricks;
 mod tunnels;
@@ -14,7 +16,7 @@ mod tunnels;
 use anyhow::{Context, Result, ensure};
 use neverstale_testkit::{Application, Client, Postgres, Sidecar, free_port};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -102,7 +104,7 @@ impl Door {
 }
 
 /// Reads until what came contains a text; gives all that came.
-async fn read_until(stream: &mut TcpStream, text: &str) -> Result<String> {
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> Result<String> {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(text) {
         let count = tokio::time::timeout(std::time::Duration::from_secs(20), stream.read_buf(&mut read)).await;

@@ -4,16 +4,22 @@
 //! may do what. An application behind the door notes what reaches it.
 
 mod actors;
+mod envoy;
 mod expected;
+mod grpc;
 mod matrix;
+mod mesh;
+mod mesh_ends;
+mod messages;
 mod requests;
 mod revocations;
+mod room;
 mod tasks;
 mod upstream;
 mod world;
 
 use anyhow::Result;
-use neverstale_testkit::{Application, Client, free_port};
+use neverstale_testkit::{Application, Client, Postgres, free_port};
 
 use crate::house::{House, Plan};
 use upstream::Upstream;
@@ -27,16 +33,40 @@ struct Doors {
 
 impl Doors {
     /// Opens so many doors, each of a sidecar of its own, with settings of the section `ingress.guard`.
-    async fn open(application: Application, count: usize, settings: &[(&str, &str)]) -> Result<Self> {
+    async fn open(application: Application, count: usize, guard: &[(&str, &str)]) -> Result<Self> {
+        Self::open_with(application, count, guard, &[]).await
+    }
+
+    /// Opens doors with settings of the section `ingress` too.
+    async fn open_with(
+        application: Application,
+        count: usize,
+        guard: &[(&str, &str)],
+        ingress: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::open_on(Postgres::shared().await?, application, count, guard, ingress).await
+    }
+
+    /// Opens doors with a server that the test may stop.
+    async fn open_on(
+        postgres: &Postgres,
+        application: Application,
+        count: usize,
+        guard: &[(&str, &str)],
+        ingress: &[(&str, &str)],
+    ) -> Result<Self> {
         let upstream = Upstream::start().await?;
         let mut plan = Plan::of(application).sidecars(0).with(
             "NEVERSTALE_INGRESS__UPSTREAM",
             format!("http://127.0.0.1:{}", upstream.port),
         );
-        for (name, value) in settings {
+        for (name, value) in guard {
             plan = plan.with(&format!("NEVERSTALE_INGRESS__GUARD__{name}"), value);
         }
-        let mut house = plan.open().await?;
+        for (name, value) in ingress {
+            plan = plan.with(&format!("NEVERSTALE_INGRESS__{name}"), value);
+        }
+        let mut house = plan.open_on(postgres).await?;
         world::build(&house, application).await?;
         let mut ports = Vec::new();
         for _ in 0..count {

@@ -14,6 +14,7 @@ mod question;
 mod straight;
 
 mod access;
+mod access_page;
 mod coherence;
 mod contract;
 mod door;

@@ -8,19 +8,19 @@ use tokio::sync::Notify;
 
 use crate::house::{House, Plan};
 
-const DESK: Look = Look {
+pub(crate) const DESK: Look = Look {
     width: 1280,
     height: 860,
     is_dark: false,
 };
-const PHONE: Look = Look {
+pub(crate) const PHONE: Look = Look {
     width: 360,
     height: 740,
     is_dark: false,
 };
 
 /// The least contrast of every text with what is behind it, by WCAG 2's formula: the ratio, and the text.
-const LEAST_CONTRAST: &str = r"(() => {
+pub(crate) const LEAST_CONTRAST: &str = r"(() => {
   const channels = colour => colour.match(/[\d.]+/g).map(Number);
   const light = colour => channels(colour).slice(0, 3).map(value => value / 255)
     .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
@@ -58,7 +58,7 @@ async fn browser_at(house: &House, look: Look) -> Browser {
 }
 
 /// What an element of the page says.
-async fn text(browser: &mut Browser, id: &str) -> String {
+pub(crate) async fn text(browser: &mut Browser, id: &str) -> String {
     let expression = format!("document.getElementById('{id}').innerText");
     browser
         .evaluate(&expression)
@@ -69,7 +69,7 @@ async fn text(browser: &mut Browser, id: &str) -> String {
         .to_owned()
 }
 
-async fn says(browser: &mut Browser, id: &str, wanted: &str) {
+pub(crate) async fn says(browser: &mut Browser, id: &str, wanted: &str) {
     let expression = format!("document.getElementById('{id}').innerText.includes({})", json!(wanted));
     browser.until(&expression).await.unwrap();
 }
@@ -236,7 +236,7 @@ async fn it_asks_nobody_but_its_sidecar() {
     let house = house().await;
     let mut browser = browser_at(&house, DESK).await;
     says(&mut browser, "verdict", "Serving from memory").await;
-    let asked = "performance.getEntriesByType('resource').every(one => one.name === location.origin + '/status')";
+    let asked = "performance.getEntriesByType('resource').every(one => ['status', 'access'].some(path => one.name === `${location.origin}/${path}`))";
     assert_eq!(browser.evaluate(asked).await.unwrap(), json!(true));
     let elsewhere = format!(
         "fetch('http://127.0.0.1:{}/v1/position').then(() => 'answered', () => 'refused')",

@@ -109,7 +109,8 @@ pub(crate) fn session_token(user: &str, stamp: &str, token_id: Option<&str>) -> 
         .duration_since(std::time::UNIX_EPOCH)
         .expect("it is after 1970")
         .as_secs();
-    let mut claims = json!({"id": user, "session_stamp": stamp, "iat": issued_at, "exp": issued_at + 3_600});
+    // Longer than any test: one of an hour ended in the middle of ten thousand tries.
+    let mut claims = json!({"id": user, "session_stamp": stamp, "iat": issued_at, "exp": issued_at + 86_400});
     if let Some(token_id) = token_id {
         claims["jti"] = token_id.into();
     }
@@ -136,7 +137,7 @@ impl Pool {
     pub(crate) fn questions(&self, flavour: &Flavour) -> Vec<Question> {
         let session_view = flavour.session.as_ref().map(|session| session.view.as_str());
         let mut questions = Vec::new();
-        for view in &flavour.views {
+        for view in flavour.views.iter().filter(|view| view.kept) {
             if view.name == "api-key" {
                 questions.extend(self.keys.iter().map(|key| Question::Key((*key).to_owned())));
                 continue;

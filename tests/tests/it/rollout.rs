@@ -1,9 +1,10 @@
 //! Rolling restarts, upgrades and rollbacks in the order of a cluster: the installation first, then each replica in turn leaves the service,
 //! ends, and its successor comes, under load.
 //!
-//! The release before this one is the binary that `NEVERSTALE_PREVIOUS_BIN` names; `cargo xtask test` builds it from the last tag. Without
-//! one, the other release is this binary with another flavour: it watches something else, so that the installation changes and the
-//! incarnation with it, and its view gives other bytes, so that a value of one that the other took from Redis would show.
+//! The release before this one is the binary that `NEVERSTALE_PREVIOUS_BIN` names; `cargo xtask rollout` builds it from the last tag or from
+//! any revision, `cargo xtask test` from the last tag. Without one, the other release is this binary with another flavour: it watches
+//! something else, so that the installation changes and the incarnation with it, and its view gives other bytes, so that a value of one
+//! that the other took from Redis would show.
 
 use std::{
     collections::HashMap,
@@ -16,7 +17,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{Application, Client, Scratch, Sidecar, SidecarOptions, neverstale, run_binary, workspace};
+use neverstale_testkit::{
+    Application, Client, Scratch, Sidecar, SidecarOptions, neverstale, run, run_binary, workspace,
+};
 use serde_json::Value;
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 
@@ -98,12 +101,12 @@ impl Release {
         Some(("NEVERSTALE_DATABASE__SCHEMA", schema.display().to_string()))
     }
 
-    /// What the hook before an upgrade does.
-    async fn install(&self, house: &House) -> Result<()> {
+    /// Runs a command of the release: `install` is what the hook before an upgrade does.
+    async fn run(&self, command: &str, house: &House) -> Result<()> {
         let schema = self.schema();
         let mut environment = vec![("DATABASE_URL", house.database.url())];
         environment.extend(schema.iter().map(|(name, value)| (*name, value.as_str())));
-        run_binary(&self.binary, &["install"], &environment).await.map(drop)
+        run_binary(&self.binary, &[command], &environment).await.map(drop)
     }
 
     async fn start(&self, options: &SidecarOptions) -> Result<Sidecar> {
@@ -124,28 +127,51 @@ impl Release {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_fails_no_read_and_shows_none_old() {
-    roll(&Release::this().unwrap(), &Release::this().unwrap()).await;
+    roll(&Release::this().unwrap(), &Release::this().unwrap(), Way::Installed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_fails_no_read_and_shows_none_old() {
-    roll(&Release::previous().unwrap(), &Release::this().unwrap()).await;
+    roll(&Release::previous().unwrap(), &Release::this().unwrap(), Way::Installed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_fails_no_read_and_shows_none_old() {
-    roll(&Release::this().unwrap(), &Release::previous().unwrap()).await;
+    roll(&Release::this().unwrap(), &Release::previous().unwrap(), Way::Installed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_while_suspended_fails_no_read_and_shows_none_old() {
+    roll(&Release::previous().unwrap(), &Release::this().unwrap(), Way::Suspended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_while_suspended_fails_no_read_and_shows_none_old() {
+    roll(&Release::this().unwrap(), &Release::previous().unwrap(), Way::Suspended).await;
+}
+
+/// How the installation gets from one release to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The new one installs over the old one.
+    Installed,
+    /// The old one suspends, and the new one resumes: meanwhile nothing is cached, so that neither has to understand what the other left.
+    Suspended,
 }
 
 /// Replaces all replicas of one release by those of another, while everybody reads and somebody writes.
-async fn roll(from: &Release, to: &Release) {
+async fn roll(from: &Release, to: &Release, way: Way) {
     let mut house = Plan::of(Application::OpenWebUi012)
         .sidecars(0)
         .with_redis()
         .open()
         .await
         .unwrap();
-    from.install(&house).await.unwrap();
+    // From nothing, so that what stands there is what this release makes.
+    run(&["uninstall"], &[("DATABASE_URL", house.database.url())])
+        .await
+        .unwrap();
+    from.run("install", &house).await.unwrap();
     for _ in 0..REPLICAS {
         house.sidecars.push(from.start(&house.options).await.unwrap());
     }
@@ -167,7 +193,12 @@ async fn roll(from: &Release, to: &Release) {
         at_work.spawn(read(place, Arc::clone(&service)));
     }
     sleep(Duration::from_millis(300)).await;
-    to.install(&house).await.unwrap();
+    if way == Way::Suspended {
+        from.run("suspend", &house).await.unwrap();
+        to.run("resume", &house).await.unwrap();
+    } else {
+        to.run("install", &house).await.unwrap();
+    }
     for place in 0..REPLICAS {
         sleep(Duration::from_millis(300)).await;
         // As a cluster does: no new calls to it, then the signal, then its successor, and calls again when that is ready.

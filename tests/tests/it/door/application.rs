@@ -114,6 +114,11 @@ async fn answer(state: &Arc<State>, mut request: Request<Incoming>) -> Response<
             });
             Response::new(BodyExt::boxed(StreamBody::new(pieces)))
         }
+        "/api/fail" => {
+            let mut response = whole(Bytes::from("Internal Server Error"));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
         "/api/hang" => std::future::pending().await,
         "/ws/socket.io/" => {
             let upgrade = hyper::upgrade::on(&mut request);

@@ -1,8 +1,8 @@
 //! When the application, or the sidecar, comes to its end.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use super::{Door, read_until};
 use crate::{contract::expect_problem, house::until};
@@ -22,6 +22,54 @@ async fn an_application_that_is_away_or_silent_is_named() {
         ),
         (1, 1)
     );
+}
+
+/// After an exception uvicorn closes the connection, and its answer does not say so: the next request would be sent into nothing.
+#[tokio::test]
+async fn a_connection_on_which_the_application_failed_is_not_used_again() {
+    let door = Door::open().await.unwrap();
+    let mut client = door.client();
+    for connections in 1..=5 {
+        assert_eq!(client.get("/api/fail").await.unwrap().status, 500);
+        assert_eq!(door.upstream.state.connections.load(Relaxed), connections);
+    }
+}
+
+#[tokio::test]
+async fn asked_to_drain_the_door_lets_its_callers_go_and_everything_else_goes_on() {
+    let door = Door::open().await.unwrap();
+    let sidecar = door.sidecar();
+    let (mut asking, mut idle) = (door.client(), door.connect().await.unwrap());
+    assert_eq!(asking.get("/").await.unwrap().header("connection"), None);
+    assert_eq!(sidecar.admin().get("/drain").await.unwrap().status, 405);
+    // The application posts webhooks where its users say, from the same loopback: those are not empty.
+    for (headers, body) in [(&[("content-type", "application/json")][..], &b""[..]), (&[], b"{}")] {
+        let posted = sidecar.admin().send("POST", "/drain", headers, body).await.unwrap();
+        assert_eq!(posted.status, 403);
+    }
+    assert_eq!(asking.get("/").await.unwrap().header("connection"), None);
+    assert_eq!(
+        sidecar.admin().send("POST", "/drain", &[], &[]).await.unwrap().status,
+        200
+    );
+    until("answers end their connections", Duration::from_secs(5), async || {
+        Ok(asking.get("/").await?.header("connection") == Some("close"))
+    })
+    .await
+    .unwrap();
+    // One that asks nothing is closed, so that its caller asks elsewhere before the application is gone.
+    let mut bytes = [0; 16];
+    let end = tokio::time::timeout(Duration::from_secs(5), idle.read(&mut bytes));
+    assert_eq!(end.await.unwrap().unwrap(), 0);
+    let readiness = sidecar.admin().get("/readyz").await.unwrap();
+    assert!(
+        readiness.status == 503 && readiness.text().contains("drain"),
+        "{}",
+        readiness.text()
+    );
+    // The application needs its answers for what it has begun.
+    assert_eq!(sidecar.get("/v1/users/u2/role").await.unwrap().status, 200);
+    assert_eq!(sidecar.terminate().await.unwrap(), 0);
 }
 
 #[tokio::test]

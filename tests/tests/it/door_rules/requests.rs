@@ -127,7 +127,9 @@ fn put(place: &str, id: &str, path: &mut String, query: &mut Vec<String>, body: 
                 query.push(pair);
             }
         }
-        "body" => {
+        "body" | "mentions" => {
+            let mention = format!("<@M:{id}|somebody>");
+            let id = if kind == "mentions" { &mention } else { id };
             let steps: Vec<&str> = name.trim_start_matches('/').split('/').collect();
             write(body, &steps, id);
         }

@@ -1,8 +1,8 @@
 //! A right that ends by plain SQL ends at once: the first request sent after the commit is refused, at each of three doors, while
-//! clients hammer them.
+//! clients hammer them and what carries the news fails.
 
 use std::{
-    env,
+    env, fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use neverstale_testkit::{Application, Client, api_key};
 
 use super::{Doors, actors::actors};
@@ -18,8 +18,48 @@ use crate::house::until;
 
 /// How often: `NEVERSTALE_DOOR_TRIES` says otherwise.
 const TRIES: usize = 200;
-/// Every so many tries all of the sidecars' connections to Postgres are cut, right after the commit.
-const FAULT_EVERY: usize = 10;
+/// Every so many tries there is a fault. It shares no factor with the rights, the doors and the faults, so that each meets each.
+const FAULT_EVERY: usize = 7;
+
+/// What goes wrong while a right ends.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// All of the sidecars' connections to Postgres are cut, right after the commit.
+    Cut,
+    /// The sidecar that is asked first sleeps through the commit, and knows nothing of it when it wakes.
+    Asleep,
+}
+
+/// What came of the tries of one right.
+#[derive(Default)]
+struct Tally {
+    tries: usize,
+    cut: usize,
+    asleep: usize,
+    refused: usize,
+    /// While something was wrong: who can't know does not let anybody in.
+    undecided: usize,
+    /// While nothing was wrong but the machine, which was busy for longer than a decision waits.
+    late: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            tries,
+            cut,
+            asleep,
+            refused,
+            undecided,
+            late,
+        } = self;
+        write!(
+            formatter,
+            "{tries} tries at three doors, {cut} with connections cut, {asleep} with a door asleep: {refused} refused, \
+             {undecided} undecided, {late} undecided without a fault, none let in"
+        )
+    }
+}
 
 /// A right, how it ends, and how it begins again.
 struct Right {
@@ -119,13 +159,27 @@ async fn the_first_request_after_a_right_has_ended_is_refused_at_every_door() {
     for hammer in hammers {
         hammer.await.unwrap();
     }
-    tried.unwrap();
+    let tallies = tried.unwrap();
+    for (right, tally) in RIGHTS.iter().zip(&tallies) {
+        println!("{}: {tally}", right.name);
+        assert!(tally.cut > 0 && tally.asleep > 0, "{tally}");
+        assert!(
+            tally.refused > tally.undecided && tally.late * 20 <= tally.tries,
+            "{tally}"
+        );
+    }
     assert!(hammered.load(Relaxed) > tries as u64, "nobody hammered");
 }
 
-async fn hunt(doors: &Doors, clients: &mut [Client; 3], credentials: [&str; 2], tries: usize) -> Result<()> {
+async fn hunt(
+    doors: &Doors,
+    clients: &mut [Client; 3],
+    credentials: [&str; 2],
+    tries: usize,
+) -> Result<[Tally; RIGHTS.len()]> {
+    let mut tallies: [Tally; RIGHTS.len()] = Default::default();
     for number in 0..tries {
-        let right = &RIGHTS[number % RIGHTS.len()];
+        let (right, tally) = (&RIGHTS[number % RIGHTS.len()], &mut tallies[number % RIGHTS.len()]);
         let credential = credentials[usize::from(right.by_key)];
         let first = number / RIGHTS.len() % 3;
         for client in clients.iter_mut() {
@@ -135,29 +189,49 @@ async fn hunt(doors: &Doors, clients: &mut [Client; 3], credentials: [&str; 2], 
             .await
             .with_context(|| format!("try {number}, {}", right.name))?;
         }
-        doors.house.write(right.ends).await?;
-        let has_fault = number % FAULT_EVERY == FAULT_EVERY - 1;
-        if has_fault {
-            doors.house.write(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            )
-            .await?;
+        let fault = (number % FAULT_EVERY == FAULT_EVERY - 1).then_some(match number / FAULT_EVERY % 2 {
+            0 => Fault::Cut,
+            _ => Fault::Asleep,
+        });
+        end(doors, right, first, fault).await?;
+        tally.tries += 1;
+        match fault {
+            Some(Fault::Cut) => tally.cut += 1,
+            Some(Fault::Asleep) => tally.asleep += 1,
+            None => {}
         }
         for door in [first, (first + 1) % 3, (first + 2) % 3] {
-            let got = status(&mut clients[door], credential, right).await;
-            let is_refused = match got {
-                Ok(401 | 403) => true,
-                // Who can't know does not let anybody in.
-                Ok(503 | 504) => has_fault,
-                _ => false,
-            };
-            ensure!(
-                is_refused,
-                "try {number}: {} had ended, and door {door} answered {got:?}",
-                right.name
-            );
+            match status(&mut clients[door], credential, right).await {
+                Ok(401 | 403) => tally.refused += 1,
+                Ok(503 | 504) if fault.is_some() => tally.undecided += 1,
+                Ok(503 | 504) => tally.late += 1,
+                got => bail!(
+                    "try {number}: {} had ended, and door {door} answered {got:?}",
+                    right.name
+                ),
+            }
         }
         doors.house.write(right.begins).await?;
     }
-    Ok(())
+    Ok(tallies)
+}
+
+/// Ends a right, and what goes wrong with it.
+async fn end(doors: &Doors, right: &Right, first: usize, fault: Option<Fault>) -> Result<()> {
+    let sidecar = &doors.house.sidecars[first];
+    match fault {
+        None => doors.house.write(right.ends).await,
+        Some(Fault::Cut) => {
+            doors.house.write(right.ends).await?;
+            let others = "datname = current_database() AND pid <> pg_backend_pid()";
+            let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}");
+            doors.house.write(&cut).await
+        }
+        Some(Fault::Asleep) => {
+            sidecar.pause()?;
+            let ended = doors.house.write(right.ends).await;
+            sidecar.resume()?;
+            ended
+        }
+    }
 }

@@ -134,6 +134,51 @@ async fn what_could_be_read_in_two_ways_is_refused_and_reaches_nobody() {
     assert_eq!(doors.upstream.take_reached(), []);
 }
 
+/// What is named in the request is what runs; a chat that is stored could be changed between our look and the application's.
+#[tokio::test]
+async fn a_chat_is_compacted_with_the_model_that_the_request_names_or_not_at_all() {
+    let doors = Doors::open(Application::OpenWebUi012, 1, &[]).await.unwrap();
+    let path = "/api/v1/chats/some-chat/compact";
+    let member = "member of A's group";
+    assert_eq!(post(&doors, member, path, r#"{"model": "ma"}"#).await.status, 200);
+    doors.upstream.take_reached();
+    for body in [
+        "",
+        "{}",
+        r#"{"model": null}"#,
+        r#"{"model": ""}"#,
+        r#"{"model": false}"#,
+    ] {
+        let answer = post(&doors, member, path, body).await;
+        assert_eq!(answer.status, 400, "{body}: {}", answer.text());
+    }
+    assert_eq!(post(&doors, member, path, r#"{"model": "mb"}"#).await.status, 403);
+    doors
+        .house
+        .write("DELETE FROM access_grant WHERE id = 'model-a'")
+        .await
+        .unwrap();
+    assert_eq!(post(&doors, member, path, r#"{"model": "ma"}"#).await.status, 403);
+    assert_eq!(doors.upstream.take_reached(), []);
+}
+
+#[tokio::test]
+async fn a_model_that_is_mentioned_in_a_channel_is_one_that_the_writer_may_use() {
+    let doors = Doors::open(Application::OpenWebUi012, 1, &[]).await.unwrap();
+    let path = "/api/v1/channels/some-channel/messages/post";
+    let member = "member of A's group";
+    for content in ["hello", "<@M:ma|A>, are you there?", "<@U:u5|you>", ""] {
+        let body = json!({"content": content}).to_string();
+        assert_eq!(post(&doors, member, path, &body).await.status, 200, "{content}");
+    }
+    doors.upstream.take_reached();
+    for content in ["<@M:ma|A> and <@M:mb|B>", "<@M:fb.part>", "<@U:x<@M:mb|>", "<@M:mb"] {
+        let body = json!({"content": content}).to_string();
+        assert_eq!(post(&doors, member, path, &body).await.status, 403, "{content}");
+    }
+    assert_eq!(doors.upstream.take_reached(), []);
+}
+
 #[tokio::test]
 async fn routes_that_nobody_knows_are_for_admins_where_others_are_guarded() {
     let doors = Doors::open(Application::OpenWebUi012, 1, &[]).await.unwrap();

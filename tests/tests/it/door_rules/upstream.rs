@@ -9,7 +9,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Collected, Full};
 use hyper::{
-    Request, Response,
+    HeaderMap, Request, Response,
     body::Incoming,
     header::{CONTENT_TYPE, ETAG, HeaderValue},
     server::conn::http1,
@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) on: String,
+    pub(super) headers: HeaderMap,
     pub(super) body: String,
 }
 
@@ -73,6 +74,7 @@ impl Upstream {
 
 async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let on = format!("{} {}", request.method(), request.uri());
+    let headers = request.headers().clone();
     let body = request
         .into_body()
         .collect()
@@ -81,7 +83,7 @@ async fn answer(state: &Mutex<State>, request: Request<Incoming>) -> Response<Fu
         .unwrap_or_default();
     let body = String::from_utf8_lossy(&body).into_owned();
     let mut state = state.lock().unwrap();
-    state.reached.push(Reached { on, body });
+    state.reached.push(Reached { on, headers, body });
     let mut response = Response::new(Full::from(state.answer.clone()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
