@@ -312,10 +312,16 @@ async fn the_application_gets_the_headers_that_the_door_would_leave() {
         ("x-forwarded-for", "192.0.2.7"),
         ("cookie", &cookie),
     ];
+    // Headers that name users are taken off whether Envoy tells of them or not: its filter may hide them from us.
+    let always = asker.ask(request("GET", "/api/config", &[], None)).await.unwrap().removed;
+    assert!(always.contains(&"x-openwebui-user-email".to_owned()), "{always:?}");
+    let besides = |told: &Told| -> Vec<String> {
+        let removed = told.removed.iter();
+        removed.filter(|name| !always.contains(name)).cloned().collect()
+    };
     let told = asker.ask(request("GET", "/api/config", &spoofed, None)).await.unwrap();
-    let mut removed = told.removed.clone();
-    removed.sort();
-    assert_eq!(removed, ["x-openwebui-user-email", "x_forwarded_email"], "{told:?}");
+    assert!(always.iter().all(|name| told.removed.contains(name)), "{told:?}");
+    assert_eq!(besides(&told), ["x_forwarded_email"], "{told:?}");
     assert_eq!(
         told.header("cookie"),
         Some("theme=dark"),
@@ -333,12 +339,12 @@ async fn the_application_gets_the_headers_that_the_door_would_leave() {
         .ask(request("GET", "/api/config", &with_good, None))
         .await
         .unwrap();
-    assert_eq!(told.removed, ["x-api-key"]);
+    assert_eq!(besides(&told), ["x-api-key"]);
     assert_eq!(told.headers, [("cookie".to_owned(), "theme=dark".to_owned())]);
     let alone = [("cookie", format!("token={old}"))];
     let alone: Vec<(&str, &str)> = alone.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let told = asker.ask(request("GET", "/api/config", &alone, None)).await.unwrap();
-    assert_eq!(told.removed, ["cookie"]);
+    assert_eq!(besides(&told), ["cookie"]);
 
     let mesh = Mesh::open(&[("EXT_AUTHZ__IDENTITY_HEADERS_TRUSTED", "true")])
         .await
