@@ -313,7 +313,11 @@ async fn the_application_gets_the_headers_that_the_door_would_leave() {
         ("cookie", &cookie),
     ];
     // Headers that name users are taken off whether Envoy tells of them or not: its filter may hide them from us.
-    let always = asker.ask(request("GET", "/api/config", &[], None)).await.unwrap().removed;
+    let always = asker
+        .ask(request("GET", "/api/config", &[], None))
+        .await
+        .unwrap()
+        .removed;
     assert!(always.contains(&"x-openwebui-user-email".to_owned()), "{always:?}");
     let besides = |told: &Told| -> Vec<String> {
         let removed = told.removed.iter();
