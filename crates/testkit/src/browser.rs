@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     provision::chromium,
     scratch::Scratch,
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,15 +85,7 @@ impl Browser {
         command.push(program.as_os_str());
         command.extend(FLAGS.iter().map(OsStr::new));
         command.push(OsStr::new(&profile));
-        let process = Supervised::start(&Recipe {
-            command: &command,
-            environment: &[],
-            bare: true,
-            user: None,
-            home: home.path(),
-            log: "browser.log",
-            end: Ending::Kill,
-        })?;
+        let process = Supervised::start(&Recipe::new(&command, home.path(), "browser.log"))?;
         let receiver = pipe::OpenOptions::new().open_receiver(home.path().join("out"));
         let sender = writer(&home.path().join("in"), &process).await?;
         Ok(Self {

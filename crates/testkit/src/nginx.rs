@@ -1,20 +1,15 @@
 //! A throw-away nginx as a reverse proxy in front of a loopback port: what others are measured beside.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsStr, fs, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::Pid;
-use tokio::net::TcpStream;
 
 use crate::{
     free_port,
     provision::nginx,
     scratch::Scratch,
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +31,7 @@ impl Nginx {
         let file = home.path().join("nginx.conf");
         // In one process, so that what is measured is what was started.
         let text = format!(
-            "daemon off;\nmaster_process off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\n\
+            "daemon off;\nmaster_process off;\nworker_processes 1;\npid {directory}/nginx.pid;\nerror_log stderr;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\n  access_log off;\n  client_body_temp_path {directory}/body;\n  proxy_temp_path {directory}/proxy;\n  \
              fastcgi_temp_path {directory}/fastcgi;\n  uwsgi_temp_path {directory}/uwsgi;\n  scgi_temp_path {directory}/scgi;\n  \
@@ -49,31 +44,15 @@ impl Nginx {
              proxy_buffering off;\n      proxy_request_buffering off;\n    }}\n  }}\n}}\n"
         );
         fs::write(&file, text).context("write nginx' file")?;
-        let error_log = home.path().join("error.log");
         let command: [&OsStr; 5] = [
             program.as_os_str(),
             OsStr::new("-e"),
-            error_log.as_os_str(),
+            OsStr::new("stderr"),
             OsStr::new("-c"),
             file.as_os_str(),
         ];
-        let process = Supervised::start(&Recipe {
-            command: &command,
-            environment: &[],
-            bare: true,
-            user: None,
-            home: home.path(),
-            log: "nginx.log",
-            end: Ending::Kill,
-        })?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            if process.has_exited() || Instant::now() > deadline {
-                let errors = fs::read_to_string(&error_log).unwrap_or_default();
-                bail!("nginx does not start:\n{}{errors}", process.log());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let process = Supervised::start(&Recipe::new(&command, home.path(), "nginx.log"))?;
+        process.listens(port, PATIENCE).await.context("start nginx")?;
         Ok(Self {
             port,
             process,

@@ -1,20 +1,14 @@
 //! A throw-away PgBouncer in front of a throw-away PostgreSQL.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::fs::chown,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsStr, fs, os::unix::fs::chown, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use tokio::net::TcpStream;
 
 use crate::{
     ports::free_port,
     provision::pgbouncer,
     scratch::{Scratch, User},
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,31 +43,23 @@ impl PgBouncer {
                 chown(&file, Some(user.uid), Some(user.gid)).context("give PgBouncer its file")?;
             }
             let process = Supervised::start(&Recipe {
-                command: &[program.as_os_str(), file.as_os_str()] as &[&OsStr],
-                environment: &[],
-                bare: true,
                 user,
-                home: home.path(),
-                log: "pgbouncer.log",
-                end: Ending::Kill,
+                ..Recipe::new(
+                    &[program.as_os_str(), file.as_os_str()] as &[&OsStr],
+                    home.path(),
+                    "pgbouncer.log",
+                )
             })?;
-            let deadline = Instant::now() + PATIENCE;
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err()
-                && !process.has_exited()
-                && Instant::now() < deadline
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            if !process.has_exited() {
-                return Ok(Self {
-                    port,
-                    _process: process,
-                    _home: home,
-                });
-            }
-            let log = process.log();
-            if !log.contains("in use") {
-                bail!("PgBouncer does not start:\n{log}");
+            match process.listens(port, PATIENCE).await {
+                Ok(()) => {
+                    return Ok(Self {
+                        port,
+                        _process: process,
+                        _home: home,
+                    });
+                }
+                Err(error) if !process.log().contains("in use") => return Err(error.context("start PgBouncer")),
+                Err(_) => {}
             }
         }
         bail!("PgBouncer finds no free port")

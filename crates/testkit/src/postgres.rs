@@ -146,11 +146,6 @@ impl Postgres {
         self.port
     }
 
-    /// The directory of the Unix socket.
-    pub fn socket_directory(&self) -> &Path {
-        self.home.as_ref().map_or(Path::new("/"), Scratch::path)
-    }
-
     /// The directory of the server's programs, such as `psql` and `pg_dump`.
     pub fn binaries(&self) -> &Path {
         &self.binaries
@@ -269,13 +264,10 @@ impl Postgres {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
         let process = Supervised::start(&Recipe {
-            command: &words,
             environment: &environment,
-            bare: true,
             user: self.user,
-            home,
-            log: "postgres.log",
             end: Ending::Quit,
+            ..Recipe::new(&words, home, "postgres.log")
         })?;
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.connect("postgres").await {

@@ -18,7 +18,7 @@ use crate::{
     fetch::{fill_once, quietly},
     ports::free_port,
     scratch::{Scratch, target_directory},
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 /// The Debian package that has both programs.
@@ -81,15 +81,7 @@ impl Prometheus {
         ];
         let mut command = vec![program.as_os_str()];
         command.extend(flags.iter().map(OsStr::new));
-        let process = Supervised::start(&Recipe {
-            command: &command,
-            environment: &[],
-            bare: true,
-            user: None,
-            home: home.path(),
-            log: "prometheus.log",
-            end: Ending::Kill,
-        })?;
+        let process = Supervised::start(&Recipe::new(&command, home.path(), "prometheus.log"))?;
         let started = Self {
             port,
             process,

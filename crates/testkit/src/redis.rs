@@ -25,7 +25,7 @@ use crate::{
     ports::free_port,
     provision::redis_server,
     scratch::Scratch,
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -153,15 +153,7 @@ impl Redis {
         ];
         words.extend(fixed.iter().map(OsStr::new));
         words.extend(self.options.iter().map(OsStr::new));
-        let process = Supervised::start(&Recipe {
-            command: &words,
-            environment: &[],
-            bare: false,
-            user: None,
-            home: self.home.path(),
-            log: "redis.log",
-            end: Ending::Kill,
-        })?;
+        let process = Supervised::start(&Recipe::new(&words, self.home.path(), "redis.log"))?;
         let deadline = Instant::now() + PATIENCE;
         // Somebody else's Redis on this port would answer too, so our own process must be alive after the answer.
         while self.command(&["PING"]).await.is_err() {

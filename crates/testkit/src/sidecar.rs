@@ -18,7 +18,7 @@ use crate::{
     http::{Answer, Client, Target},
     ports::free_port,
     scratch::{Scratch, target_directory, workspace},
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,11 +34,8 @@ pub fn neverstale() -> Result<PathBuf> {
     if let Some(built) = BUILT.get() {
         return Ok(built.clone());
     }
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command
-        .args(["build", "--quiet", "--package", "neverstale-sidecar"])
-        .current_dir(workspace());
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--package", "neverstale-sidecar"]);
     let directory = if cfg!(debug_assertions) {
         "debug"
     } else {
@@ -50,6 +47,24 @@ pub fn neverstale() -> Result<PathBuf> {
     Ok(BUILT
         .get_or_init(|| target_directory().join(directory).join("neverstale"))
         .clone())
+}
+
+/// Cargo in the workspace's root, as from a shell.
+///
+/// Whoever was started by cargo has variables about its own package. Build scripts of others read variables of these names, so
+/// cargo would build ring, and what stands on it, again for each that asks.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"]
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(workspace());
+    command
 }
 
 /// A command of the binary with a bare environment, to be completed and run by the caller.
@@ -102,8 +117,6 @@ pub struct SidecarOptions {
     pub redis_url: Option<String>,
     /// Further environment, such as `("NEVERSTALE_CACHE__L1__BYTES_MAX", "1048576")`.
     pub environment: Vec<(String, String)>,
-    /// Further flags of `neverstale serve`.
-    pub arguments: Vec<String>,
 }
 
 impl SidecarOptions {
@@ -126,13 +139,6 @@ impl SidecarOptions {
     #[must_use]
     pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    /// Adds a flag.
-    #[must_use]
-    pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
-        self.arguments.push(argument.into());
         self
     }
 }
@@ -171,7 +177,6 @@ impl Sidecar {
         let mut words: Vec<&OsStr> = vec![binary.as_os_str(), OsStr::new("serve")];
         words.extend(["--api-listen", &api, "--admin-listen", &admin, "--api-socket"].map(OsStr::new));
         words.push(socket.as_os_str());
-        words.extend(options.arguments.iter().map(OsStr::new));
         let mut environment = vec![("DATABASE_URL", options.database_url.as_str()), ("RUST_BACKTRACE", "1")];
         environment.extend(options.redis_url.iter().map(|url| ("REDIS_URL", url.as_str())));
         environment.extend(
@@ -181,13 +186,8 @@ impl Sidecar {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
         let process = Supervised::start(&Recipe {
-            command: &words,
             environment: &environment,
-            bare: true,
-            user: None,
-            home: home.path(),
-            log: "neverstale.log",
-            end: Ending::Kill,
+            ..Recipe::new(&words, home.path(), "neverstale.log")
         })?;
         Ok(Self {
             api_port,

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::sync::watch;
+use tokio::{net::TcpStream, sync::watch};
 
 use crate::scratch::User;
 
@@ -46,9 +46,8 @@ echo "$status"
 /// How a server is started.
 pub(crate) struct Recipe<'a> {
     pub(crate) command: &'a [&'a OsStr],
+    /// Beside our own `PATH` and `HOME`; the rest of our environment it does not get.
     pub(crate) environment: &'a [(&'a str, &'a str)],
-    /// Forgets our own environment but for `PATH` and `HOME`.
-    pub(crate) bare: bool,
     pub(crate) user: Option<User>,
     /// The server's home: working directory, log, and what is removed when we die.
     pub(crate) home: &'a Path,
@@ -56,6 +55,20 @@ pub(crate) struct Recipe<'a> {
     pub(crate) log: &'a str,
     /// The server's quickest end that leaves nothing behind: sent when this is dropped, and by the shell when we died.
     pub(crate) end: Ending,
+}
+
+impl<'a> Recipe<'a> {
+    /// A server of one process, which wants nothing else.
+    pub(crate) fn new(command: &'a [&'a OsStr], home: &'a Path, log: &'a str) -> Self {
+        Self {
+            command,
+            environment: &[],
+            user: None,
+            home,
+            log,
+            end: Ending::Kill,
+        }
+    }
 }
 
 /// How a server is made to end at once.
@@ -101,14 +114,11 @@ impl Supervised {
         let marker = recipe.home.join(format!("{}.exited", recipe.log));
         fs::remove_file(marker).ok();
         let mut command = Command::new("sh");
-        if recipe.bare {
-            command.env_clear();
-            command.envs(
-                ["PATH", "HOME"]
-                    .iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
-            );
-        }
+        command.env_clear().envs(
+            ["PATH", "HOME"]
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
         command
             .arg("-c")
             .arg(SCRIPT)
@@ -182,6 +192,20 @@ impl Supervised {
         Ok(status.context("watch a server")?.unwrap_or(-1))
     }
 
+    /// Waits until it takes connections on a loopback port; fails with its log if it ends before.
+    pub(crate) async fn listens(&self, port: u16, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            ensure!(
+                !self.has_exited() && Instant::now() < deadline,
+                "nothing listens on port {port}:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     /// The whole log so far.
     pub(crate) fn log(&self) -> String {
         fs::read(&self.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -234,16 +258,7 @@ mod tests {
 
     fn sleeper(home: &Path) -> Supervised {
         let command: Vec<&OsStr> = ["sleep", "60"].iter().map(AsRef::as_ref).collect();
-        let recipe = Recipe {
-            command: &command,
-            environment: &[],
-            bare: false,
-            user: None,
-            home,
-            log: "log",
-            end: Ending::Kill,
-        };
-        Supervised::start(&recipe).unwrap()
+        Supervised::start(&Recipe::new(&command, home, "log")).unwrap()
     }
 
     #[tokio::test]

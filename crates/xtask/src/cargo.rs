@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{target_directory, workspace};
+use neverstale_testkit::target_directory;
 use serde_json::Value;
 
 /// How the binary is built.
@@ -21,8 +21,8 @@ pub(crate) enum Profile {
 
 /// A cargo command in the workspace's root.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace());
+    let mut command = neverstale_testkit::cargo();
+    command.args(arguments);
     command
 }
 

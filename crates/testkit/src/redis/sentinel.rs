@@ -13,7 +13,7 @@ use crate::{
     ports::free_port,
     provision::redis_server,
     scratch::Scratch,
-    supervisor::{Ending, Recipe, Supervised},
+    supervisor::{Recipe, Supervised},
 };
 
 /// What the Sentinels call it.
@@ -121,15 +121,11 @@ async fn sentinel(primary: u16) -> Result<(u16, Supervised, Scratch)> {
              sentinel down-after-milliseconds {SERVICE} 300\nsentinel failover-timeout {SERVICE} 3000\n"
         );
         fs::write(&file, text).context("write a Sentinel's file")?;
-        let process = Supervised::start(&Recipe {
-            command: &[server.as_os_str(), file.as_os_str(), OsStr::new("--sentinel")],
-            environment: &[],
-            bare: false,
-            user: None,
-            home: home.path(),
-            log: "sentinel.log",
-            end: Ending::Kill,
-        })?;
+        let process = Supervised::start(&Recipe::new(
+            &[server.as_os_str(), file.as_os_str(), OsStr::new("--sentinel")],
+            home.path(),
+            "sentinel.log",
+        ))?;
         let deadline = Instant::now() + PATIENCE;
         while ask(port, &["PING"]).await.is_err() && !process.has_exited() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
