@@ -19,8 +19,8 @@ use crate::{
 
 /// Packages below the testkit, or the testkit itself, which start PostgreSQL by themselves.
 const OWN_SERVERS: [&str; 3] = ["neverstale-testkit", "neverstale-installation", "neverstale-flavour"];
-/// What is about HTTP, and so needs no other PostgreSQL, and takes long.
-const HTTP_ALONE: &str = "test(/^(door|door_rules|fuzz|otlp|page)::/)";
+/// What is about HTTP or about processes, and so needs no other PostgreSQL, and takes long.
+const NEEDS_NO_OTHER: &str = "test(/^(access_page|door|door_rules|fuzz|otlp|page|process)::/)";
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,10 +112,13 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
     let mut commands = Vec::new();
     if has("nextest") {
         let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"]);
+        command.arg("--test-threads").arg(at_once().to_string());
         if !whole {
             // The same selection of packages as before, so that nothing is built again.
             let set: Vec<String> = packages.iter().map(|package| format!("package({package})")).collect();
-            command.arg("-E").arg(format!("({}) - {HTTP_ALONE}", set.join(" + ")));
+            command
+                .arg("-E")
+                .arg(format!("({}) - {NEEDS_NO_OTHER}", set.join(" + ")));
         }
         command.args(filter);
         commands.push(command);
@@ -135,6 +138,12 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
     commands.push(command);
     commands.extend(python_tests(version, filter)?);
     Ok(commands)
+}
+
+/// How many tests run at once: half of their time they wait for a server, a lease or a fault.
+fn at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    cores + cores.div_ceil(2)
 }
 
 /// The Python client's tests, once: they are about the client, not about PostgreSQL.
