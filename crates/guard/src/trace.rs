@@ -1,6 +1,6 @@
 //! The names under which a request is found again in logs: `X-Request-Id`, and `traceparent` (W3C Trace Context).
 //!
-//! What a caller brings is kept if it is well formed; else both are made from one random number. We record no spans, so a
+//! What a caller brings is kept if it is well formed; else both are made from one random number. The door records no spans, so a
 //! `traceparent` is passed on as it is, and one that is made here asks nobody to sample.
 
 use std::fmt::Write;

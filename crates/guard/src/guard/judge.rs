@@ -138,15 +138,10 @@ impl Judge {
         body: &Bytes,
         deadline: Instant,
     ) -> Verdict {
-        let Taken::Route(route) = self.take(head, path) else {
-            return Verdict::Pass;
-        };
-        let (Rule::Check(_), Some(caller)) = (&route.rule, caller) else {
-            return self.conclude(caller, &route.on, Judged::refused(Reason::Anonymous), Verdict::Pass);
-        };
         let mut body = body.clone();
         let mut passed = Verdict::Pass;
-        if let Some(task @ (Task::Title | Task::Chat)) = route.task
+        if let (Taken::Route(route), Some(caller)) = (self.take(head, path), caller)
+            && let Some(task @ (Task::Title | Task::Chat)) = route.task
             && self.mode == Mode::Enforce
         {
             match self.with_title(task, caller, &body, deadline).await {
@@ -159,8 +154,10 @@ impl Judge {
                 Err(reason) => return self.conclude(Some(caller), &route.on, Judged::refused(reason), Verdict::Pass),
             }
         }
-        let judged = self.body_checks(caller, head, path, route, &body, deadline).await;
-        self.conclude(Some(caller), &route.on, judged, passed)
+        match self.judge_unchanged(caller, head, path, &body, deadline).await {
+            Verdict::Pass => passed,
+            judged => judged,
+        }
     }
 
     /// Judges a request as [`Judge::judge_body`] does, but by the body as it is: no other one can be passed on.

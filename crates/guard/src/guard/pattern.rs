@@ -6,6 +6,8 @@
 /// A pattern, parsed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
+    /// What each path begins with that fits: most of those that don't are told apart by it at a glance.
+    stem: String,
     /// What comes before the rest, or everything.
     before: Vec<Segment>,
     rest: Option<Rest>,
@@ -31,6 +33,7 @@ impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let relative = text.strip_prefix('/').ok_or("a path begins with a slash")?;
         let mut pattern = Self {
+            stem: String::new(),
             before: Vec::new(),
             rest: None,
         };
@@ -56,7 +59,7 @@ impl Pattern {
                 None => pattern.before.push(segment),
             }
         }
-        Ok(pattern)
+        Ok(pattern.with_stem())
     }
 
     /// Everything below a path: what is mounted there answers for it.
@@ -81,7 +84,19 @@ impl Pattern {
         } else {
             last.push(Segment::Literal(String::new()));
         }
-        (!other.before.is_empty()).then_some(other)
+        (!other.before.is_empty()).then(|| other.with_stem())
+    }
+
+    fn with_stem(mut self) -> Self {
+        self.stem.clear();
+        for segment in &self.before {
+            self.stem.push('/');
+            match segment {
+                Segment::Literal(text) => self.stem.push_str(text),
+                Segment::Variable(_) => break,
+            }
+        }
+        self
     }
 
     /// How many segments a path must have, and whether it may have more.
@@ -116,6 +131,9 @@ impl Pattern {
     }
 
     fn bind<'p>(&self, path: &'p str, take: &mut dyn FnMut(&str, &'p str)) -> bool {
+        if !path.starts_with(&self.stem) {
+            return false;
+        }
         let Some(mut left) = path.strip_prefix('/').map(Some) else {
             return false;
         };
@@ -187,6 +205,10 @@ mod tests {
         assert_eq!(value("/a/{x:path}/stop", "/a/stop"), None);
         assert_eq!(value("/a/", "/a/"), Some("-"));
         assert_eq!(value("/a/", "/a"), None);
+        assert_eq!(value("/a/b/{x}/c", "/a/b/1/c"), Some("1"));
+        for path in ["/a/bb/1/c", "/a/b1/c", "/a/b/1/cc", "/a/b//c"] {
+            assert_eq!(value("/a/b/{x}/c", path), None, "{path}");
+        }
     }
 
     #[test]
