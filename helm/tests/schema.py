@@ -40,7 +40,7 @@ NOT_SETTINGS = [
     ("api", "listen"), ("api", "socket"), ("api", "token_file"), ("api", "session_secret"),
     ("admin", "listen"), ("lifecycle", "grace_period_seconds"),
     ("ingress", "listen"), ("ingress", "upstream"), ("ingress", "tls_cert_file"), ("ingress", "tls_key_file"),
-    ("ingress", "trusted_proxies"),
+    ("ingress", "trusted_proxies"), ("ext_authz", "listen"),
 ]
 
 

@@ -5,6 +5,7 @@ The application is a stand-in; its container's variables, probes and hook are th
 
 import http.client
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -184,6 +185,15 @@ class Door(unittest.TestCase):
 
     def test_without_the_hook_a_caller_who_stays_is_answered_by_a_door_in_front_of_nothing(self):
         self.assertEqual(self.ended("ends_badly", has_hook=False), 502)
+
+    def test_a_mesh_is_answered_in_http_2_where_its_service_leads(self):
+        kubelet, _, sidecar, _ = self.open("mesh", "mesh")
+        until(lambda: sidecar.probe("readinessProbe") == 200, "the sidecar is ready")
+        with socket.create_connection(("127.0.0.1", kubelet.port(7383)), timeout=5) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            # The first frame of either side is SETTINGS, which is type 4.
+            self.assertEqual(connection.recv(9)[3], 4)
+        self.assertEqual(sidecar.end(), 0)
 
     def test_doctor_finds_the_door_shut_and_an_open_window(self):
         kubelet, pod, _, application = self.open("doctor", "door")

@@ -105,6 +105,11 @@ class Rendering(unittest.TestCase):
                 "app": {"enabled": False, "podLabels": {"app": "chat"}},
                 "door": {"enabled": True},
             },
+            "mesh.enabled needs app.enabled": {
+                "app": {"enabled": False, "podLabels": {"app": "chat"}},
+                "mesh": {"enabled": True},
+            },
+            "networkPolicy.meshFrom": {"mesh": {"enabled": True}, "networkPolicy": {"enabled": True}},
             "asks the port http": {
                 "app": {"startupProbe": {"httpGet": {"path": "/health", "port": "http"}}},
                 "door": {"enabled": True},
@@ -152,6 +157,18 @@ class Promises(unittest.TestCase):
                 for probe in ["startupProbe", "livenessProbe"]:
                     self.assertIn("http://127.0.0.1:8080/health", application[probe]["exec"]["command"])
                 self.assertEqual(application["readinessProbe"]["httpGet"]["port"], port)
+
+    def test_a_mesh_asks_where_its_own_service_leads_and_callers_do_not_come_there(self):
+        values, upgrade = house.cases()["mesh"]
+        found = house.objects(values, upgrade)
+        sidecar = house.sidecar_of(house.pod_of(house.workloads(found)[0]))
+        port = house.named(sidecar["ports"], "authz")["containerPort"]
+        services = {one["metadata"]["name"]: one["spec"]["ports"] for one in house.of_kind(found, "Service")}
+        asked = services.pop(next(name for name in services if name.endswith("-authz")))
+        self.assertEqual([(one["appProtocol"], one["port"], one["targetPort"]) for one in asked], [("grpc", port, port)])
+        self.assertNotIn(port, [one["targetPort"] for ports in services.values() for one in ports])
+        rules = house.of_kind(found, "NetworkPolicy")[0]["spec"]["ingress"]
+        self.assertEqual([rule["from"] for rule in rules if rule["ports"][0]["port"] == port], [values["networkPolicy"]["meshFrom"]])
 
     def test_a_probe_of_ones_own_is_kept(self):
         plain, upgrade = house.cases()["plain"]

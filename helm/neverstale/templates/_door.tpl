@@ -22,6 +22,14 @@ nobody gets around the door and no kubelet reaches it.
 {{- end }}
 {{- end }}
 
+{{/* Where a mesh asks. */}}
+{{- define "neverstale.meshEnv" -}}
+{{- if .Values.mesh.enabled }}
+- name: NEVERSTALE_EXT_AUTHZ__LISTEN
+  value: "0.0.0.0:{{ .Values.mesh.port }}"
+{{- end }}
+{{- end }}
+
 {{/* How callers speak to the Service: also the name of its port. */}}
 {{- define "neverstale.scheme" -}}
 {{- ternary "https" "http" (and .Values.door.enabled (ne .Values.door.tls.existingSecret "")) -}}

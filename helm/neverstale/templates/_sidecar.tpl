@@ -114,6 +114,7 @@
       key: {{ .Values.app.secretKey.key }}
 {{- end }}
 {{- include "neverstale.doorEnv" . }}
+{{- include "neverstale.meshEnv" . }}
 {{- if .Values.collector.enabled }}
 - name: NEVERSTALE_TELEMETRY__OTLP__ENDPOINT
   value: "http://{{ include "neverstale.besideName" (dict "root" . "name" "collector") }}:4318"
@@ -141,6 +142,10 @@
     {{- if .Values.door.enabled }}
     - name: door
       containerPort: {{ .Values.door.port }}
+    {{- end }}
+    {{- if .Values.mesh.enabled }}
+    - name: authz
+      containerPort: {{ .Values.mesh.port }}
     {{- end }}
   startupProbe:
     httpGet:
