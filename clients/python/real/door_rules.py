@@ -16,7 +16,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[3]
 _FILES = _ROOT / "flavours/routes"
-_LISTS = _ROOT / "crates/ingress/tests/routes"
+_LISTS = _ROOT / "crates/guard/tests/routes"
 
 
 @dataclass(frozen=True)
