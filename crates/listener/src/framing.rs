@@ -120,6 +120,11 @@ impl Framing {
         self.state == State::Lost
     }
 
+    /// Says whether a body has begun and not ended, so that its caller may still be sending it.
+    pub fn is_in_body(&self) -> bool {
+        !matches!(self.state, State::Head | State::Lost)
+    }
+
     fn lose(&mut self) {
         self.state = State::Lost;
         self.begun = Vec::new();

@@ -158,6 +158,19 @@ async fn a_body_that_was_not_sent_to_its_end_takes_its_connection_with_it() {
     assert!(moody.connections("GET /smuggled").is_empty());
 }
 
+/// A simple caller sends all that it has to say before it listens.
+#[tokio::test]
+async fn an_answer_that_comes_early_is_read_by_who_still_sends() {
+    let moody = Moody::start().await.unwrap();
+    let door = moody.door().await.unwrap();
+    let mut stream = door.connect().await.unwrap();
+    let head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    stream.write_all(&vec![b'x'; 8_388_608]).await.unwrap();
+    let answer = read_until(&mut stream, "ok").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 /// A body that is not read is not asked for more, so its own limits never come to an end.
 #[tokio::test]
 async fn an_application_that_reads_no_further_and_never_answers_is_late() {
@@ -171,7 +184,7 @@ async fn an_application_that_reads_no_further_and_never_answers_is_late() {
     let door = Door::open_with(&limits).await.unwrap();
     let (mut reading, mut writing) = door.connect().await.unwrap().into_split();
     let sending = tokio::spawn(async move {
-        let head = b"POST /deaf HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n";
+        let head = b"POST /deaf HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n";
         writing.write_all(head).await?;
         // More than what lies between the two can hold.
         let piece = vec![b'x'; 65_536];

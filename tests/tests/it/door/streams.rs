@@ -137,6 +137,27 @@ async fn a_caller_who_leaves_in_the_middle_leaves_nothing_behind() {
     assert_eq!(door.client().get("/").await.unwrap().status, 200);
 }
 
+/// A socket that is closed over bytes which nobody has read is reset, and what was answered is lost with it.
+#[tokio::test]
+async fn who_is_refused_while_he_sends_reads_why() {
+    let door = Door::open_with(&[("BODY_BYTES_MAX", "2048")]).await.unwrap();
+    let body = vec![b'x'; 0x80_0000];
+    for (framing, before, after) in [
+        ("Content-Length: 8388608", "", ""),
+        ("Transfer-Encoding: chunked", "800000\r\n", "\r\n0\r\n\r\n"),
+    ] {
+        let mut stream = door.connect().await.unwrap();
+        let head = format!("POST /api/upload HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n{before}");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        stream.write_all(after.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, "\r\n\r\n").await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413"), "{framing}: {answer}");
+        // It is over with the body, and does not wait for the caller to close.
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_body_has_a_size_and_a_pace() {
     let door = Door::open_with(&[("BODY_BYTES_MAX", "2048"), ("IDLE_SECONDS", "1")])
