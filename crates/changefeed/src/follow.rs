@@ -117,8 +117,7 @@ fn outcome_of(reason: BellReason) -> BroadcastOutcome {
         BellReason::Sent => BroadcastOutcome::Bell,
         BellReason::Version => BroadcastOutcome::Version,
         BellReason::Garbage => BroadcastOutcome::Garbage,
-        BellReason::Foreign => BroadcastOutcome::Foreign,
-        BellReason::Unauthentic => BroadcastOutcome::Unauthentic,
+        BellReason::Foreign | BellReason::Unauthentic => BroadcastOutcome::Unauthentic,
     }
 }
 

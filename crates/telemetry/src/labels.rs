@@ -204,9 +204,9 @@ labels! {
         Applied = "applied",
         /// It was taken as a reason to look.
         Bell = "bell",
-        /// It was of another incarnation, or sealed with a key that we do not have.
+        /// It was of another incarnation.
         Foreign = "foreign",
-        /// It was forged or changed.
+        /// None of our keys opens it: it was forged or changed, or sealed with a key that we do not have.
         Unauthentic = "unauthentic",
         /// It was in a form that this build does not know.
         Version = "version",
