@@ -8,6 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use neverstale_coherence::{Position, Settled, TagTable, World, resumes};
 use neverstale_postgres::{Connection, FeedConnection, Outset, PostgresError, Statements};
+use neverstale_telemetry::IncarnationReason;
 use tokio::time::timeout;
 
 use crate::{
@@ -83,6 +84,8 @@ impl Session {
             Some(serving) if resumes(&serving.world, outset.incarnation, outset.newest) => serving,
             _ => self.new_world(&outset, statements),
         };
+        // From here on a world is forgotten without our meeting another one only where the connection ends before.
+        self.cause = IncarnationReason::Disconnected;
         self.parts.readiness.set("installation", None);
         self.shared.metrics.bypass.set(0);
         Ok((connection, Some(serving)))
@@ -97,6 +100,7 @@ impl Session {
         let world = World::new(outset.incarnation, position, tags);
         let serving = Arc::new(Serving::new(world, Arc::new(statements), outset.lock_class));
         self.settled = Settled::default();
+        self.shared.metrics.incarnation_changes_total[self.cause].inc();
         self.shared.history.begin(outset.incarnation, position);
         tracing::info!(incarnation = %outset.incarnation, position = outset.newest.0, "a new world begins");
         self.shared

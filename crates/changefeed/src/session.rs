@@ -44,6 +44,8 @@ pub(crate) struct Session {
     shutdown: CancellationToken,
     /// Positions or intents went back: the database is asked to begin another incarnation before we go on.
     pub(crate) has_regressed: bool,
+    /// Why a new world would begin now, if one did.
+    pub(crate) cause: IncarnationReason,
     /// When a lease under traffic is to be renewed.
     renew_at: Option<Instant>,
     /// Not before this are outstanding intents looked at again.
@@ -62,6 +64,7 @@ impl Session {
             relay,
             shutdown,
             has_regressed: false,
+            cause: IncarnationReason::First,
             renew_at: None,
             settle_after,
             has_answered: false,
@@ -84,7 +87,7 @@ impl Session {
                 SessionEnd::Shutdown => return,
                 SessionEnd::Foreign(foreign) => {
                     tracing::info!(?foreign, "the feed meets another incarnation");
-                    self.shared.metrics.incarnation_changes_total[reason(foreign)].inc();
+                    self.met(reason(foreign));
                     self.has_regressed |= foreign == Foreign::Regressed && stands(Safeguard::BeginAnew);
                 }
                 SessionEnd::Postgres(error @ PostgresError::TableGone { .. }) => {
@@ -92,7 +95,7 @@ impl Session {
                         error = &error as &dyn std::error::Error,
                         "the application has other tables now: looking again"
                     );
-                    self.shared.metrics.incarnation_changes_total[reason(Foreign::Incarnation)].inc();
+                    self.met(IncarnationReason::Incarnation);
                 }
                 SessionEnd::Postgres(error) if has_lasted && error.is_disconnect() => {
                     tracing::info!(
@@ -116,6 +119,13 @@ impl Session {
             if !has_lasted {
                 sleep(BACKOFF.0).await;
             }
+        }
+    }
+
+    /// Notes why the world that there is will be forgotten; the first one is the first for whatever reason it was late.
+    fn met(&mut self, reason: IncarnationReason) {
+        if self.cause != IncarnationReason::First {
+            self.cause = reason;
         }
     }
 

@@ -110,11 +110,11 @@ labels! {
     IncarnationReason "reason" {
         /// The first one after the start.
         First = "first",
-        /// Another incarnation answered: restart, failover, restore, another server, other triggers.
+        /// Another incarnation answered on the same connection: other triggers, an installation, the application's tables swapped.
         Incarnation = "incarnation",
         /// The same incarnation answered a position behind what was applied.
         Regressed = "regressed",
-        /// All connections were lost at once.
+        /// The connection was lost, and another incarnation answered the next one: restart, failover, restore, another server.
         Disconnected = "disconnected",
     }
 
