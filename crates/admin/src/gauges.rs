@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use neverstale_changefeed::Serving;
 use neverstale_coherence::Moment;
-use neverstale_redis::{Availability, Phase};
+use neverstale_redis::Availability;
 
 use crate::admin::{Shared, Shown};
 
@@ -18,10 +18,10 @@ pub(crate) fn refresh(shared: &Shared) {
     metrics.l1_entries.set(entries as i64);
     metrics.l1_bytes.set(bytes as i64);
     cache.feed().note_gauges();
-    let is_avoided = redis
+    let is_left_alone = redis
         .as_ref()
-        .is_some_and(|redis| redis.phase() != Phase::Closed || redis.availability() == Availability::Avoided);
-    metrics.l2_breaker_open.set(i64::from(is_avoided));
+        .is_some_and(|redis| redis.availability() != Availability::Available);
+    metrics.l2_breaker_open.set(i64::from(is_left_alone));
 }
 
 /// How much of the lease is left; zero when reads need a fence.

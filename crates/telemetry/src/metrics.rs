@@ -105,7 +105,7 @@ metrics! {
     l1_evictions_total: IntCounter = "l1_evictions_total", "entries", Stable;
     /// Counts requests to L2 by how they were answered.
     l2_requests_total: Family<L2Operation, Family<L2Outcome, IntCounter>> = "l2_requests_total", "requests", Stable;
-    /// Shows 1 while L2 is not asked because it failed too often.
+    /// Shows 1 while L2 is not asked, because no connection to Redis stands or it failed too often.
     l2_breaker_open: IntGauge = "l2_breaker_open", "0 or 1", Stable;
 
     /// Counts broadcasts by direction and by what became of them.
