@@ -27,8 +27,10 @@ pub enum LogsError {
 /// When the level can't be read, or logs were set up before.
 pub fn init_logs(settings: &TelemetrySettings) -> Result<(), LogsError> {
     let filter = filter(&settings.log_level)?;
+    // What can't be written is lost: complaining of it on standard error, which fails as well, would panic in the midst of a task.
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let set = match settings.log_format.as_str() {
         "text" => lines.with_ansi(false).try_init(),
@@ -49,7 +51,9 @@ pub fn init_logs(settings: &TelemetrySettings) -> Result<(), LogsError> {
 /// As [`init_logs`].
 pub fn init_logs_and_traces(settings: &TelemetrySettings, spans: SpanLayer) -> Result<(), LogsError> {
     let filter = filter(&settings.log_level)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     let subscriber = tracing_subscriber::registry().with(spans);
     let set = match settings.log_format.as_str() {
         "text" => subscriber.with(lines.with_ansi(false).with_filter(filter)).try_init(),

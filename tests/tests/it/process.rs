@@ -1,9 +1,12 @@
 //! The life of the process: start, readiness, drain, exit codes, what is read again while it runs, restart.
 
-use std::{process::Output, time::Duration};
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use neverstale_testkit::{
-    Application, Postgres, PostgresVersion, Scratch, Sidecar, SidecarOptions, command, free_port,
+    Application, Client, Postgres, PostgresVersion, Scratch, Sidecar, SidecarOptions, command, free_port,
 };
 use serde_json::json;
 use tokio::{net::TcpStream, time::Instant};
@@ -53,6 +56,47 @@ async fn without_an_installation_it_lives_says_why_and_becomes_ready_when_there_
     sidecar.ready(Duration::from_secs(5)).await.unwrap();
     assert_eq!(sidecar.admin().get("/startupz").await.unwrap().status, 200);
     assert_eq!(sidecar.get("/v1/users/u2").await.unwrap().status, 200);
+}
+
+/// Whoever takes the log may go away, and the disk that it goes to may be full.
+#[tokio::test]
+async fn a_log_that_cannot_be_written_ends_nothing() {
+    let house = Plan::of(Application::OpenWebUi012).sidecars(0).open().await.unwrap();
+    let (home, api, admin) = (Scratch::new().unwrap(), free_port().unwrap(), free_port().unwrap());
+    let (api, admin_listen) = (format!("127.0.0.1:{api}"), format!("127.0.0.1:{admin}"));
+    let socket = home.path().join("api.sock");
+    let mut serve = command(&[
+        "serve",
+        "--api-listen",
+        &api,
+        "--admin-listen",
+        &admin_listen,
+        "--api-socket",
+    ])
+    .unwrap();
+    serve.arg(socket).env("DATABASE_URL", house.database.url());
+    serve.envs(house.options.environment.iter().map(|(name, value)| (name, value)));
+    let mut process = serve.stderr(Stdio::piped()).spawn().unwrap();
+    drop(process.stderr.take());
+    let outlived = async {
+        let mut client = Client::port(admin);
+        until("it is ready", Duration::from_secs(20), async || {
+            Ok(client.get("/readyz").await?.status == 200)
+        })
+        .await?;
+        // It has something to say about that.
+        house.write("UPDATE boot SET id = gen_random_uuid()").await?;
+        until("it has met another incarnation", Duration::from_secs(20), async || {
+            let metrics = client.get("/metrics").await?.text();
+            Ok(metrics.contains("neverstale_incarnation_changes_total{reason=\"incarnation\"} 1\n"))
+        })
+        .await?;
+        Ok::<u16, anyhow::Error>(client.get("/livez").await?.status)
+    };
+    let outlived = outlived.await;
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(outlived.unwrap(), 200);
 }
 
 /// F12. the process is told to end: it stops being ready at once, finishes what is under way, and exits with 0.
