@@ -1,4 +1,4 @@
-//! Prometheus: its tools from Debian's package, and a throw-away server that scrapes sidecars every second.
+//! Prometheus: its tools from Debian's package, and a throw-away server that scrapes sidecars and evaluates rules.
 //!
 //! The package is unpacked and not installed, so that no service starts.
 
@@ -60,13 +60,21 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these admin ports, each as a pod `chat-0`, `chat-1`, … of the namespace `demo`.
+    /// Starts one that scrapes these admin ports every second, each as a pod `chat-0`, `chat-1`, … of the namespace `demo`.
     pub async fn start(admin_ports: &[u16]) -> Result<Self> {
+        Self::start_with_rules(admin_ports, Duration::from_secs(1), "groups: []").await
+    }
+
+    /// Starts one that scrapes them as often as said, and as often evaluates rules, which are given as a file's text.
+    pub async fn start_with_rules(admin_ports: &[u16], every: Duration, rules: &str) -> Result<Self> {
         let program = prometheus_program("prometheus")?;
         let (home, port) = (Scratch::new()?, free_port()?);
-        let mut text =
-            "global: { scrape_interval: 1s }\nscrape_configs:\n  - job_name: neverstale\n    static_configs:\n"
-                .to_owned();
+        fs::write(home.path().join("rules.yaml"), rules).context("write Prometheus' rules")?;
+        let every = every.as_millis();
+        let mut text = format!(
+            "global: {{ scrape_interval: {every}ms, evaluation_interval: {every}ms }}\nrule_files: [rules.yaml]\n\
+             scrape_configs:\n  - job_name: neverstale\n    static_configs:\n"
+        );
         for (place, admin_port) in admin_ports.iter().enumerate() {
             text += &format!(
                 "      - {{ targets: [\"127.0.0.1:{admin_port}\"], labels: {{ namespace: demo, pod: chat-{place} }} }}\n"
@@ -100,6 +108,24 @@ impl Prometheus {
         Ok(started)
     }
 
+    /// The alerts that are pending or firing now, each with its labels, annotations and state.
+    pub async fn alerts(&self) -> Result<Vec<Value>> {
+        list(self.ask("/api/v1/alerts").await?["alerts"].take())
+    }
+
+    /// The rules as they were evaluated last, each with its health.
+    pub async fn rules(&self) -> Result<Vec<Value>> {
+        let groups = list(self.ask("/api/v1/rules").await?["groups"].take())?;
+        let rules = groups.into_iter().map(|mut group| list(group["rules"].take()));
+        Ok(rules.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// Asks a query of this moment, and gives its series.
+    pub async fn now(&self, query: &str) -> Result<Vec<Value>> {
+        let path = format!("/api/v1/query?query={}", escaped(query));
+        list(self.ask(&path).await?["result"].take())
+    }
+
     /// Asks a query over the last seconds, one value a second, and gives its series.
     pub async fn over_the_last(&self, seconds: u64, query: &str) -> Result<Value> {
         let now = std::time::SystemTime::now()
@@ -110,9 +136,21 @@ impl Prometheus {
             "/api/v1/query_range?query={query}&start={}&end={now}&step=1",
             now - seconds
         );
-        let mut answer = Client::port(self.port).get(&path).await?.json()?;
-        ensure!(answer["status"] == "success", "{query}: {answer}");
-        Ok(answer["data"]["result"].take())
+        Ok(self.ask(&path).await?["result"].take())
+    }
+
+    /// The data of an answer.
+    async fn ask(&self, path: &str) -> Result<Value> {
+        let mut answer = Client::port(self.port).get(path).await?.json()?;
+        ensure!(answer["status"] == "success", "{path}: {answer}");
+        Ok(answer["data"].take())
+    }
+}
+
+fn list(value: Value) -> Result<Vec<Value>> {
+    match value {
+        Value::Array(list) => Ok(list),
+        other => bail!("Prometheus gives no list but {other}"),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Mutex, OnceLock, PoisonError},
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal};
 
 use crate::{
+    fetch::quietly,
     http::{Answer, Client, Target},
     ports::free_port,
     scratch::{Scratch, target_directory, workspace},
@@ -283,6 +285,18 @@ impl Sidecar {
     /// Lets a paused process go on.
     pub fn resume(&self) -> Result<()> {
         self.process.signal(Signal::CONT)
+    }
+
+    /// Leaves the process the address space that it has and one MiB more, as a limit on memory does: it gets no other thread.
+    pub fn deny_threads(&self) -> Result<()> {
+        let pid = self.pid().as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read how large a process is")?;
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let kibibytes: u64 = size
+            .and_then(|size| size.split_whitespace().next()?.parse().ok())
+            .context("find a process' address space")?;
+        let limit = format!("--as={}:", (kibibytes + 1_024) * 1_024);
+        quietly(Command::new("prlimit").args([format!("--pid={pid}"), limit]))
     }
 
     /// Kills the process (SIGKILL) and waits for its end.

@@ -20,7 +20,7 @@ use crate::{
 /// Packages below the testkit, or the testkit itself, which start PostgreSQL by themselves.
 const OWN_SERVERS: [&str; 3] = ["neverstale-testkit", "neverstale-installation", "neverstale-flavour"];
 /// What is about HTTP or about processes, and so needs no other PostgreSQL, and takes long.
-const NEEDS_NO_OTHER: &str = "test(/^(access_page|door|door_rules|fuzz|otlp|page|process)::/)";
+const NEEDS_NO_OTHER: &str = "test(/^(access_page|alerts|door|door_rules|fuzz|otlp|page|process)::/)";
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

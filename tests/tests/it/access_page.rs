@@ -29,9 +29,9 @@ async fn company(plan: Plan) -> Result<House> {
 }
 
 /// A browser on this machine names it so.
-const HERE: (&str, &str) = ("host", "127.0.0.1");
+pub(crate) const HERE: (&str, &str) = ("host", "127.0.0.1");
 /// And the page says that it is the page.
-const PAGE: (&str, &str) = ("neverstale-page", "access");
+pub(crate) const PAGE: (&str, &str) = ("neverstale-page", "access");
 
 async fn ask(house: &House, path: &str) -> Result<Answer> {
     house.sidecars[0].admin().get_with(path, &[HERE, PAGE]).await

@@ -3,7 +3,7 @@
 //! What a person would see of the real application through the door is seen elsewhere; here it counts what the door does with
 //! bytes, heads, callers and time. What the guard decides has tests of its own.
 
-mod application;
+pub(crate) mod application;
 mod callers;
 mod encrypted;
 mod ends;

@@ -15,6 +15,7 @@ mod straight;
 
 mod access;
 mod access_page;
+mod alerts;
 mod coherence;
 mod contract;
 mod door;

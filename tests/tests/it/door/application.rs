@@ -33,8 +33,8 @@ use tokio::{
 type Body = BoxBody<Bytes, io::Error>;
 
 /// The running application.
-pub(super) struct Upstream {
-    pub(super) port: u16,
+pub(crate) struct Upstream {
+    pub(crate) port: u16,
     pub(super) state: Arc<State>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct State {
 }
 
 impl Upstream {
-    pub(super) async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let port = free_port()?;
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let state = Arc::new(State {
