@@ -167,8 +167,28 @@ class Promises(unittest.TestCase):
         asked = services.pop(next(name for name in services if name.endswith("-authz")))
         self.assertEqual([(one["appProtocol"], one["port"], one["targetPort"]) for one in asked], [("grpc", port, port)])
         self.assertNotIn(port, [one["targetPort"] for ports in services.values() for one in ports])
-        rules = house.of_kind(found, "NetworkPolicy")[0]["spec"]["ingress"]
-        self.assertEqual([rule["from"] for rule in rules if rule["ports"][0]["port"] == port], [values["networkPolicy"]["meshFrom"]])
+        labels = house.of_kind(found, "Deployment")[0]["spec"]["template"]["metadata"]["labels"]
+        policy = house.of_kind(found, "NetworkPolicy")[0]["spec"]
+        self.assertEqual([rule["from"] for rule in policy["ingress"] if rule["ports"][0]["port"] == port], [values["networkPolicy"]["meshFrom"]])
+        # The pods' own proxies ask, and are let out to.
+        out = [peer for rule in policy["egress"] if rule["ports"][0]["port"] == port for peer in rule["to"]]
+        self.assertEqual([labels | peer["podSelector"]["matchLabels"] for peer in out], [labels])
+
+    def test_istios_words_in_the_documents_fit_what_is_rendered(self):
+        """A policy that selects nothing lets everybody in."""
+        values, upgrade = house.cases()["mesh"]
+        found = house.objects(values, upgrade)
+        text = (house.ROOT / "docs" / "DOOR.md").read_text().split("# MeshConfig\n")[1].split("```")[0]
+        provider, policy = yaml.safe_load_all(text)
+        asked = provider["extensionProviders"][0]["envoyExtAuthzGrpc"]
+        service = next(one for one in house.of_kind(found, "Service") if one["metadata"]["name"].endswith("-authz"))
+        self.assertEqual((asked["service"].split(".")[0], asked["port"]), (service["metadata"]["name"], service["spec"]["ports"][0]["port"]))
+        pod = house.workloads(found)[0]["spec"]["template"]
+        labels = pod["metadata"]["labels"]
+        self.assertEqual(labels | policy["spec"]["selector"]["matchLabels"], labels)
+        application = house.named(pod["spec"]["containers"], "open-webui")
+        ports = [str(one["containerPort"]) for one in application["ports"]]
+        self.assertEqual(policy["spec"]["rules"][0]["to"][0]["operation"]["ports"], ports)
 
     def test_a_probe_of_ones_own_is_kept(self):
         plain, upgrade = house.cases()["plain"]
