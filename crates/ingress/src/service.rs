@@ -115,6 +115,8 @@ impl DoorService {
         let arrived = Instant::now();
         let shared = &self.shared;
         if let Standing::TooMany = self.place {
+            // The sooner it is gone, the better for the others.
+            self.activity.end();
             return Err(Refused::problem(
                 DoorRefusal::Connections,
                 ProblemKind::TooManyRequests,

@@ -79,6 +79,16 @@ impl Activity {
         self.trick.store(place.map_or(0, |place| place as u8 + 1), Relaxed);
     }
 
+    /// Ends the connection after what is being answered; nobody waits for what else it would send.
+    pub fn end(&self) {
+        self.tell(Told::Drain);
+    }
+
+    /// Says whether the connection has been told to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.told.load(Relaxed) > 0
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Relaxed)
     }

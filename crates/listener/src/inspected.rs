@@ -53,10 +53,10 @@ impl<I> Inspected<I> {
 }
 
 impl<I: AsyncRead + Unpin> Inspected<I> {
-    /// Reads what is left of a body into nothing, until its end, or that of our patience.
+    /// Reads what is left of a body into nothing, until its end, or that of our patience; one that has been told to end has none.
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
-        while self.framing.is_in_body() {
+        while self.framing.is_in_body() && !self.activity.is_ending() {
             let now = Instant::now();
             let lingering = self.lingering.get_or_insert_with(|| Lingering {
                 until: now + LINGER_MAX,

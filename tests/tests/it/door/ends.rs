@@ -2,7 +2,10 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{Door, read_until};
 use crate::{contract::expect_problem, house::until};
@@ -70,6 +73,28 @@ async fn asked_to_drain_the_door_lets_its_callers_go_and_everything_else_goes_on
     // The application needs its answers for what it has begun.
     assert_eq!(sidecar.get("/v1/users/u2/role").await.unwrap().status, 200);
     assert_eq!(sidecar.terminate().await.unwrap(), 0);
+}
+
+/// Somebody who was refused and goes on sending, slowly, is not waited for.
+#[tokio::test]
+async fn who_was_refused_does_not_hold_up_the_end() {
+    let door = Door::open_with(&[("BODY_BYTES_MAX", "2048")]).await.unwrap();
+    let (mut reading, mut writing) = door.connect().await.unwrap().into_split();
+    let head = b"POST /api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    writing.write_all(head).await.unwrap();
+    let answer = read_until(&mut reading, "\r\n\r\n").await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let dripping = tokio::spawn(async move {
+        while writing.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let open = "neverstale_http_connections{listener=\"ingress\"}";
+    assert_eq!(door.counted(open).await.unwrap(), 1, "his body is read");
+    let sidecar = door.sidecar();
+    sidecar.ask_to_end().unwrap();
+    assert_eq!(sidecar.exited(Duration::from_secs(10)).await.unwrap(), 0);
+    dripping.await.unwrap();
 }
 
 #[tokio::test]
