@@ -203,6 +203,8 @@ impl Supervised {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        // Somebody else's server on this port would take connections too.
+        ensure!(!self.has_exited(), "it ended:\n{}", self.log());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Runs every test that must pass: the workspace and the Python client on the system's PostgreSQL, and what uses PostgreSQL once more on 18.
 
 use std::{
-    fmt,
+    env, fmt,
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
@@ -19,8 +19,11 @@ use crate::{
 
 /// Packages below the testkit, or the testkit itself, which start PostgreSQL by themselves.
 const OWN_SERVERS: [&str; 3] = ["neverstale-testkit", "neverstale-installation", "neverstale-flavour"];
-/// What is about HTTP or about processes, and so needs no other PostgreSQL, and takes long.
-const NEEDS_NO_OTHER: &str = "test(/^(access_page|alerts|door|door_rules|fuzz|otlp|page|process)::/)";
+/// What is about HTTP, pages and numbers, and so needs no other PostgreSQL, and takes long.
+const NEEDS_NO_OTHER: &str = "test(/^(access_page::seen|alerts|door|door_rules|fuzz|otlp|page)::/)";
+
+/// Says how many tests run at once; whoever sets it has a reason.
+const AT_ONCE: &str = "NEXTEST_TEST_THREADS";
 
 /// How many tests passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,7 +115,9 @@ fn commands(version: PostgresVersion, filter: Option<&str>) -> Result<Vec<Comman
     let mut commands = Vec::new();
     if has("nextest") {
         let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"]);
-        command.arg("--test-threads").arg(at_once().to_string());
+        if env::var_os(AT_ONCE).is_none() {
+            command.env(AT_ONCE, at_once().to_string());
+        }
         if !whole {
             // The same selection of packages as before, so that nothing is built again.
             let set: Vec<String> = packages.iter().map(|package| format!("package({package})")).collect();
