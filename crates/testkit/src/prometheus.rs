@@ -17,6 +17,7 @@ use crate::{
     Client,
     fetch::{fill_once, quietly},
     ports::free_port,
+    provision::as_root,
     scratch::{Scratch, target_directory},
     supervisor::{Recipe, Supervised},
 };
@@ -40,8 +41,13 @@ pub fn prometheus_program(name: &str) -> Result<PathBuf> {
     }
     let home = target_directory().join("chart").join(PACKAGE);
     fill_once(&home, |staging| {
-        quietly(Command::new("apt-get").args(["download", PACKAGE]).current_dir(staging))
-            .context("install Prometheus, or run `apt-get update`")?;
+        let download = || quietly(Command::new("apt-get").args(["download", PACKAGE]).current_dir(staging));
+        if download().is_err() {
+            // A new machine does not know yet which packages there are.
+            quietly(as_root("apt-get").args(["update", "-qq"]))
+                .context("install Prometheus, or run `apt-get update`")?;
+            download().context("install Prometheus")?;
+        }
         let mut files = fs::read_dir(staging)?.filter_map(|entry| Some(entry.ok()?.path()));
         let Some(package) = files.find(|path| path.extension().is_some_and(|extension| extension == "deb")) else {
             bail!("apt-get download {PACKAGE} left no package");

@@ -381,7 +381,7 @@ fn install(packages: &Packages, find: impl Fn() -> Option<Provisioned>) -> Resul
 }
 
 /// A command as root: ours, or through `sudo`, which may ask a person for a password but never waits for one that nobody can type.
-fn as_root(program: &str) -> Command {
+pub(crate) fn as_root(program: &str) -> Command {
     if getuid().is_root() {
         return Command::new(program);
     }

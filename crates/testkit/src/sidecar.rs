@@ -20,7 +20,7 @@ use crate::{
     http::{Answer, Client, Target},
     ports::free_port,
     scratch::{Scratch, target_directory, workspace},
-    supervisor::{Recipe, Supervised},
+    supervisor::{Recipe, Supervised, bare},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,12 +75,7 @@ pub fn command(arguments: &[&str]) -> Result<Command> {
 }
 
 fn command_of(binary: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary);
-    command.env_clear().envs(
-        ["PATH", "HOME"]
-            .iter()
-            .filter_map(|name| Some((name, env::var_os(name)?))),
-    );
+    let mut command = bare(binary);
     command.args(arguments);
     command
 }

@@ -71,6 +71,16 @@ impl<'a> Recipe<'a> {
     }
 }
 
+/// A command that gets of our environment only `PATH` and `HOME`.
+pub(crate) fn bare(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let kept = ["PATH", "HOME"].into_iter();
+    command
+        .env_clear()
+        .envs(kept.filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
+
 /// How a server is made to end at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending {
@@ -113,12 +123,7 @@ impl Supervised {
         let log = recipe.home.join(recipe.log);
         let marker = recipe.home.join(format!("{}.exited", recipe.log));
         fs::remove_file(marker).ok();
-        let mut command = Command::new("sh");
-        command.env_clear().envs(
-            ["PATH", "HOME"]
-                .iter()
-                .filter_map(|name| Some((name, std::env::var_os(name)?))),
-        );
+        let mut command = bare("sh");
         command
             .arg("-c")
             .arg(SCRIPT)

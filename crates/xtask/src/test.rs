@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use neverstale_testkit::{PostgresVersion, chromium, postgres_binaries, redis_server};
+use neverstale_testkit::{PostgresVersion, chromium, postgres_binaries, prometheus_program, redis_server};
 use serde_json::Value;
 
 use crate::{
@@ -55,6 +55,8 @@ impl Totals {
 pub(crate) fn run(filter: Option<&str>) -> Result<Totals> {
     println!("{}", redis_server()?.how);
     println!("{}", chromium()?.how);
+    // Once, and not by each test that wants it.
+    prometheus_program("prometheus")?;
     let previous = rollout::build_previous()?;
     if previous.is_none() {
         println!("SKIPPED: an upgrade from an earlier release: {}", rollout::NO_TAG);
